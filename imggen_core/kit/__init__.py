@@ -1,0 +1,1 @@
+"""The mechanism that the chapters stand on: plain Python, which imports no chapter."""
