@@ -160,8 +160,9 @@ def _card(sheet: Sheet, kind: str, x, y, w, h, thickness, panel, strong, middle,
         cx, cy, r = x + w / 2, y + h * 0.45, min(w, h) * 0.3
         cap = rng.choice(("butt", "round"))
         sheet.oval(round(cx), round(cy), round(r), round(r), rng.choice(("none", panel)), strong, rng.choice((2, 3)))
-        sheet.line(cx - r * 0.5, cy, cx - r * 0.1, cy + r * 0.4, rng.choice(accents), 3, cap)
-        sheet.line(cx - r * 0.1, cy + r * 0.4, cx + r * 0.5, cy - r * 0.4, rng.choice(accents), 3, cap)
+        colour = rng.choice(accents)
+        sheet.line(cx - r * 0.5, cy, cx - r * 0.1, cy + r * 0.4, colour, 3, cap)
+        sheet.line(cx - r * 0.1, cy + r * 0.4, cx + r * 0.5, cy - r * 0.4, colour, 3, cap)
     else:
         sheet.rect(x, y, w, h, rng.choice(accents))
         sheet.rect(x + 8, y + 8, w * 0.55, 7, panel)
@@ -187,7 +188,7 @@ def _dashboard(rng: random.Random) -> Sheet:
     top = gap * 2 + tile_height
     ring = rng.random() < 0.75
     chart_width = round(width * (0.62 if ring else 1) - gap * (1.5 if ring else 2))
-    _chart(sheet, gap, top, chart_width, height - top - gap, rng.randint(3, 6 if tiles < 4 else 4), panel, strong, middle, pale, accents)
+    _chart(sheet, gap, top, chart_width, height - top - gap, rng.randint(4, 6 if tiles < 4 else 5), panel, strong, middle, pale, accents)
     if ring:
         x, space = gap * 2 + chart_width, width - chart_width - gap * 3
         radius = round(min(space * 0.36, (height - top) * 0.3))
@@ -196,7 +197,15 @@ def _dashboard(rng: random.Random) -> Sheet:
         if rng.random() < 0.5:
             inner = round(radius * 0.3)
             sheet.oval(cx, cy, inner, inner, strong)
-        sheet.rect(cx - radius, height - gap - 12, radius * 2, 6, middle)
+        for row in range(rng.randint(1, 3)):
+            y = round(cy + radius + 16 + row * 10)
+            if y + 6 < height - gap:
+                sheet.rect(cx - radius, y, 6, 6, rng.choice(accents))
+                sheet.rect(cx - radius + 10, y + 1, rng.randint(radius, 2 * radius), 4, middle)
+    spare = [index for index in range(tiles) if tile_width > 60]
+    while len(sheet.elements) < 20 and spare:
+        x = round(gap + spare.pop() * (tile_width + gap) + tile_width)
+        sheet.oval(x - 12, gap + tile_height / 2, 6, 6, rng.choice(accents))
     return sheet
 
 
@@ -206,8 +215,9 @@ def _chart(sheet: Sheet, x, y, w, h, bars, panel, strong, middle, pale, accents)
         sheet.rect(x, y, w, h, panel)
     left, bottom, top, right = x + 10, y + h - 10, y + 8, x + w - 8
     shift = rng.choice((0, 0.5))
-    for row in range(rng.randint(1, 3)):
-        height = round(top + (bottom - top) * (row + 0.5) / 3.5) + shift
+    rows = rng.randint(2, 4)
+    for row in range(rows):
+        height = round(top + (bottom - top) * (row + 0.3) / rows) + shift
         sheet.line(left, height, right, height, pale, 1)
     axis = rng.choice((1, 2, 2, 3))
     sheet.line(left, top, left, bottom, strong, axis)
@@ -221,6 +231,9 @@ def _chart(sheet: Sheet, x, y, w, h, bars, panel, strong, middle, pale, accents)
         for index, height in enumerate(tops):
             height = round(height)
             sheet.rect(round(left + 6 + index * pitch), height, round(pitch * 0.6), bottom - axis / 2 - height, highlight if index == bars - 1 else fill)
+    if rng.random() < 0.5:
+        for index in range(bars):
+            sheet.rect(round(left + 6 + index * pitch), bottom + 4, round(pitch * 0.5), 3, middle)
     if style != "bars":
         count = bars if style != "line" else bars + 3
         pitch = (right - left - 8) / count
@@ -231,7 +244,7 @@ def _chart(sheet: Sheet, x, y, w, h, bars, panel, strong, middle, pale, accents)
         else:
             for (x1, y1), (x2, y2) in zip(points, points[1:], strict=False):
                 sheet.line(x1, y1, x2, y2, colour, thick)
-        if rng.random() < 0.4:
+        if rng.random() < 0.4 and len(sheet.elements) < 27:
             for px, py in points[:4]:
                 sheet.oval(px, py, thick + 1, thick + 1, colour)
 
