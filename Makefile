@@ -1,0 +1,69 @@
+# imggen: `make run` is the first thing to type. Every target creates .venv on first use.
+# PYTHON=python3.12 make run   chooses the Python; otherwise the first of 3.11, 3.12, 3.13 that is found is taken.
+
+VENV  := .venv
+BIN   := $(VENV)/bin
+STAMP := $(VENV)/installed
+CANDIDATES := $(or $(PYTHON),python3.11 python3.12 python3.13 python3 python)
+
+.PHONY: help install run test lab bench studio labs export clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make run      install, then draw data/wireframe.svg from noise: chapters 01 and 02 (about 4 minutes)"
+	@echo "make lab      open the labs in JupyterLab"
+	@echo "make test     run every test, and every notebook at smoke scale"
+	@echo "make bench    measure the chapters' criteria (long)"
+	@echo "make install  only create .venv"
+	@echo "make export   nbs/*.ipynb -> imggen_core/*.py"
+	@echo "make labs     lessons/solutions/*.ipynb -> lessons/*.ipynb"
+
+install: $(STAMP)
+
+# The stamp is written last, so that an interrupted installation goes on at the next `make`.
+$(STAMP): pyproject.toml constraints.txt
+	@python=; found=; \
+	for candidate in $(CANDIDATES); do \
+	    version=$$("$$candidate" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue; \
+	    found="$$found $$candidate ($$version)"; \
+	    case $$version in 3.11|3.12|3.13) ;; *) continue ;; esac; \
+	    if "$$candidate" -c 'import venv, ensurepip' 2>/dev/null; then python=$$candidate; break; fi; \
+	    found="$$found without the venv module (apt install python$$version-venv)"; \
+	done; \
+	if [ -z "$$python" ]; then \
+	    echo "make: needs Python 3.11, 3.12 or 3.13; found:$${found:- none} - install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; \
+	fi; \
+	if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	    echo "Creating $(VENV) with $$python $$version"; "$$python" -m venv --clear $(VENV) || exit 1; \
+	fi
+	@echo "Installing into $(VENV): PyTorch and what the course needs (up to 5 GB and a few minutes, once; log: $(VENV)/install.log)"
+	@{ $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[test]' \
+	        && touch $@; } 2>&1 | tee $(VENV)/install.log \
+	    | awk '/^ERROR/ || /\([0-9.]+ [MG]B\)/ {sub(/^ +/, ""); print "  " $$0; fflush()} /^Installing collected/ {print "  Unpacking"; fflush()}'
+	@test $@ -nt pyproject.toml && test $@ -nt constraints.txt \
+	    || { echo "make: the installation did not finish: see $(VENV)/install.log; the same command goes on where it stopped" >&2; exit 1; }
+
+run: $(STAMP)
+	@$(BIN)/imggen run wireframe
+	@$(BIN)/imggen run strokes
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest
+
+lab: $(STAMP)
+	@$(BIN)/imggen lab
+
+bench: $(STAMP)
+	@$(BIN)/python -m pytest -s -o addopts= -o python_files='test_*.py bench_*.py' tests/benchmarks
+
+studio:
+	@echo "make studio: not yet - the app comes with a later part of the course; the labs are there: make lab"
+
+labs: $(STAMP)
+	@$(BIN)/imggen labs
+
+export: $(STAMP)
+	@$(BIN)/nbdev-export
+
+clean:
+	rm -rf $(VENV) build ./*.egg-info
