@@ -1,0 +1,126 @@
+"""The one interface of every generator: `controls` says what can be turned, `sample(n, seed, **controls)` makes pictures."""
+
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .settings import InputError, nearest
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Control:
+    """One thing that can be turned on a generator: `default` is where it stands, `meaning` one line for the learner."""
+
+    def read(self, name: str, value: Any) -> Any:
+        """`value` (also as text, as a command line gives it) as this control's type; InputError when it does not fit."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Slider(Control):
+    """A number in [low, high]; an integer if default, low, high and step all are. `step` is the widget's, values between are fine."""
+
+    default: float
+    low: float
+    high: float
+    step: float
+    meaning: str
+
+    def __post_init__(self):
+        if not (self.low <= self.default <= self.high and self.step > 0):
+            raise ValueError(f"Slider: default {self.default} must lie in {self.low}..{self.high}, and step {self.step} be positive")
+
+    @property
+    def whole(self) -> bool:
+        return all(isinstance(value, int) for value in (self.default, self.low, self.high, self.step))
+
+    def read(self, name: str, value: Any) -> float:
+        kind = "a whole number" if self.whole else "a number"
+        wrong = InputError(f"{name}={value!r}: must be {kind} from {self.low:g} to {self.high:g}")
+        if isinstance(value, bool):
+            raise wrong
+        try:
+            number = float(value)
+        except (TypeError, ValueError, OverflowError):
+            raise wrong from None
+        if not (math.isfinite(number) and self.low <= number <= self.high) or (self.whole and number != int(number)):
+            raise wrong
+        return int(number) if self.whole else number
+
+
+@dataclass(frozen=True)
+class Choice(Control):
+    """One of `options`."""
+
+    default: Any
+    options: tuple
+    meaning: str
+
+    def __post_init__(self):
+        if self.default not in self.options:
+            raise ValueError(f"Choice: default {self.default!r} must be one of {', '.join(map(str, self.options))}")
+
+    def read(self, name: str, value: Any) -> Any:
+        for option in self.options:
+            if option == value or str(option) == str(value):
+                return option
+        raise InputError(f"{name}={value!r}: {nearest(value, map(str, self.options))}")
+
+
+@dataclass(frozen=True)
+class Text(Control):
+    """Any text."""
+
+    default: str
+    meaning: str
+
+    def read(self, name: str, value: Any) -> str:
+        return str(value)
+
+
+def checked(controls: dict[str, Control], given: dict[str, Any]) -> dict[str, Any]:
+    """A value for every control: `given` where it is given (converted, checked), the default elsewhere; InputError names what is wrong."""
+    for name in given:
+        if name not in controls:
+            raise InputError(f"no control {name!r} — {nearest(name, controls)}")
+    return {name: control.read(name, given[name]) if name in given else control.default for name, control in controls.items()}
+
+
+def generator(seed: int, i: int = 0) -> "torch.Generator":
+    """A CPU generator for picture `i` of `seed`: it depends on the two alone, so picture i is the same whatever n is asked for."""
+    import torch
+
+    mixed = hashlib.blake2b(f"{int(seed)}/{int(i)}".encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(mixed, "little") >> 1)
+
+
+def noise(n: int, seed: int, *shape: int) -> "torch.Tensor":
+    """Standard normal noise [n, *shape], row i drawn from `generator(seed, i)`."""
+    import torch
+
+    return torch.stack([torch.randn(shape, generator=generator(seed, i)) for i in range(n)])
+
+
+class Sampler:
+    """What a generator promises. A model inherits this (or just has the two names) and everything that shows pictures can use it."""
+
+    controls: dict[str, Control] = {}
+
+    def sample(self, n: int = 1, seed: int = 0, **controls) -> "torch.Tensor":
+        """n pictures [n,3,H,W] float32 in [0,1]; the same seed and controls give the same pictures, picture i whatever n is."""
+        raise NotImplementedError
+
+
+def pictures(sampler: Sampler, n: int = 1, seed: int = 0, **given) -> "torch.Tensor":
+    """`sampler.sample` for values that come from outside: n and seed and every control checked, no gradient; [n,3,H,W] on the CPU."""
+    import torch
+
+    n, seed = Slider(1, 1, 4096, 1, "").read("n", n), Slider(0, -(2**53), 2**53, 1, "").read("seed", seed)
+    with torch.no_grad():
+        images = sampler.sample(n, seed, **checked(sampler.controls, given))
+    if images.dim() != 4 or tuple(images.shape[:2]) != (n, 3):
+        raise TypeError(f"{type(sampler).__name__}.sample must return [{n},3,H,W], not {list(images.shape)}")
+    return images.detach().float().clamp(0, 1).cpu()

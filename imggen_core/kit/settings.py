@@ -1,0 +1,173 @@
+"""The course's settings: paths, chapters and their scales from `settings.ini`, the choice of device and precision, seeding."""
+
+import ast
+import configparser
+import difflib
+import functools
+import os
+import random
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+SCALES = ("smoke", "laptop", "full")
+
+
+class InputError(ValueError):
+    """Something the user gave is wrong; `str(error)` is the one line that says what, and what to do about it."""
+
+
+def nearest(name: str, known) -> str:
+    """The end of a sentence about an unknown name: the closest of the `known` ones, or all of them if none is close."""
+    known = list(known)
+    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"there is {', '.join(known) or 'none'}"
+
+
+def find_root() -> Path:
+    """The folder that holds `settings.ini`: the checkout this package lies in, else the working folder or one above it."""
+    folders = [Path(__file__).resolve().parents[2], Path.cwd(), *Path.cwd().parents]
+    return next((folder for folder in folders if (folder / "settings.ini").is_file()), Path.cwd())
+
+
+ROOT = find_root()
+RUNS, DATA, CHECKPOINTS = ROOT / "runs", ROOT / "data", ROOT / "checkpoints"
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One chapter of the course as `settings.ini` describes it; `minutes` maps a scale to the expected time on two cores (full: a GPU)."""
+
+    number: int
+    name: str
+    about: str
+    notebook: Path
+    minutes: dict[str, float]
+
+    @property
+    def ready(self) -> bool:
+        """False while the chapter is still to come."""
+        return self.notebook.is_file()
+
+
+@functools.cache
+def sections() -> configparser.ConfigParser:
+    """`settings.ini`, read once; InputError when it is missing or malformed."""
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.optionxform = str
+    path = ROOT / "settings.ini"
+    try:
+        parser.read_string(path.read_text(encoding="utf-8"), str(path))
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found — run this inside a checkout of the course") from None
+    except (OSError, UnicodeDecodeError, configparser.Error) as error:
+        raise InputError(f"{path}: cannot be read ({str(error).splitlines()[0]}) — restore the file from the repository") from None
+    return parser
+
+
+def parse(text: str) -> Any:
+    """The Python value that `text` spells ("8", "1e-4", "[1, 2]", "None"), else the text itself."""
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return {"true": True, "false": False, "none": None}.get(text.strip().lower(), text)
+
+
+@functools.cache
+def chapters() -> dict[str, Chapter]:
+    """Every chapter by name, in course order, also those that are still to come."""
+    found = []
+    for section in sections().sections():
+        kind, _, name = section.partition(" ")
+        if kind == "chapter" and name:
+            values = sections()[section]
+            number = values.getint("number")
+            minutes = {scale: values.getfloat(f"minutes_{scale}") for scale in SCALES if f"minutes_{scale}" in values}
+            found.append(Chapter(number, name, values.get("about", ""), ROOT / "nbs" / f"{number:02d}_{name}.ipynb", minutes))
+    return {chapter.name: chapter for chapter in sorted(found, key=lambda chapter: chapter.number)}
+
+
+def chapter(name: str) -> Chapter:
+    """The chapter called `name`; InputError that suggests the nearest name."""
+    if name not in chapters():
+        raise InputError(f"no chapter {name!r} — {nearest(name, chapters())}")
+    return chapters()[name]
+
+
+def scale_parameters(chapter: str, scale: str) -> dict[str, Any]:
+    """The parameters that `scale` changes in a chapter's notebook; laptop scale is the notebook as it stands: {}."""
+    if scale not in SCALES:
+        raise InputError(f"no scale {scale!r} — {nearest(scale, SCALES)}")
+    section = f"{chapter}.{scale}"
+    return {name: parse(text) for name, text in sections()[section].items()} if section in sections() else {}
+
+
+def course(name: str, default: str) -> str:
+    """One value of `settings.ini`'s [course] section."""
+    return sections().get("course", name, fallback=default)
+
+
+def choose_device(name: str = "auto") -> "torch.device":
+    """The device to train on: `name` (auto, cuda, mps or cpu), where auto is the course's setting, then the fastest this machine has."""
+    import torch
+
+    name = str(name).lower()
+    if name == "auto":
+        name = course("device", "auto").lower()
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(device for device, there in present.items() if there)
+    if name not in present:
+        raise InputError(f"no device {name!r} — choose auto, cuda, mps or cpu")
+    if not present[name]:
+        raise InputError(f"device {name!r} was asked for, but this machine has none that PyTorch can use — choose auto or cpu")
+    return torch.device(name)
+
+
+def choose_precision(device: "torch.device", name: str = "auto") -> str:
+    """"bf16" or "no" (float32) for `name` (auto, no, float32, bf16, bfloat16); auto takes bf16 where the device computes in it natively."""
+    import torch
+
+    name = str(name).lower()
+    if name == "auto":
+        name = course("precision", "auto").lower()
+    if name == "auto":
+        native = {"cuda": lambda: torch.cuda.is_bf16_supported(including_emulation=False), "mps": lambda: False, "cpu": bfloat16_units}
+        name = "bf16" if native[torch.device(device).type]() else "no"
+    names = {"no": "no", "float32": "no", "fp32": "no", "bf16": "bf16", "bfloat16": "bf16"}
+    if name not in names:
+        raise InputError(f"no precision {name!r} — choose auto, float32 or bfloat16")
+    return names[name]
+
+
+def bfloat16_units() -> bool:
+    """Whether this processor multiplies bfloat16 in hardware (AVX512_BF16 or AMX)."""
+    import torch
+
+    return any(getattr(torch.cpu, name, lambda: False)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python's, NumPy's and PyTorch's global generators (every device) with `seed`, any integer."""
+    import numpy
+    import torch
+
+    seed = int(seed)
+    random.seed(seed)
+    numpy.random.seed(seed % 2**32)
+    torch.manual_seed(seed % 2**63)
+
+
+def headless() -> bool:
+    """True where no widget can be shown: IMGGEN_HEADLESS=1 (papermill runs), or no Jupyter kernel."""
+    if os.environ.get("IMGGEN_HEADLESS") == "1":
+        return True
+    if "IPython" not in sys.modules:
+        return True
+    from IPython import get_ipython
+
+    return getattr(get_ipython(), "kernel", None) is None
