@@ -1,0 +1,286 @@
+"""Every figure of the course in one look: pictures enlarged pixel by pixel, curves with their names at their ends, tables.
+
+A picture is a tensor or array [3,H,W], [1,H,W], [H,W,3] or [H,W], float in [0,1] or uint8, or a PIL image.
+Each function returns what a notebook shows when it is the last line of a cell; titles state the finding.
+"""
+
+import html
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
+
+import numpy as np
+import torch
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
+from torch import Tensor
+
+INK, PALE = "#2b2f36", "#d9dce1"
+COLOURS = ("#3a6ea5", "#d07a2d", "#4b9b6e", "#b5495b", "#7d67a8", "#8a8f98", "#2a9aa8", "#a58a3a")
+LOOK = {
+    "font.family": "DejaVu Sans", "font.size": 9, "text.color": INK,
+    "axes.titlesize": 10, "axes.titlelocation": "left", "axes.titlecolor": INK, "axes.labelcolor": INK, "axes.labelsize": 9,
+    "axes.edgecolor": "#9aa0a8", "axes.linewidth": 0.8, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.xmargin": 0.01, "axes.grid": True, "axes.axisbelow": True, "grid.color": "#eceef1", "grid.linewidth": 0.8,
+    "xtick.color": "#6b7078", "ytick.color": "#6b7078", "xtick.labelsize": 8, "ytick.labelsize": 8,
+    "lines.linewidth": 1.6, "lines.solid_capstyle": "round", "figure.facecolor": "white", "axes.facecolor": "white",
+}  # fmt: skip
+WIDTH, HEIGHT, GAP = 880, 400, 8  # a figure's width, a picture's greatest height and the gap between pictures, in screen pixels
+SHARP = 2  # device pixels per screen pixel, so that text is crisp on dense screens
+DPI = 100 * SHARP
+EDGE = 2  # device pixels around pictures, for the pale line that parts a white picture from a white page
+
+
+class Drawing(Figure):
+    """A figure that no pyplot knows, so that a notebook shows it once, as a small PNG at half its pixel size."""
+
+    def png(self) -> bytes:
+        """The figure as PNG; curves, and pictures above 150 kB, go into a palette, which makes them about three times smaller."""
+        canvas = FigureCanvasAgg(self)
+        canvas.draw()
+        picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+        exact = _png(picture) if any(axes.images for axes in self.axes) else None
+        if exact and len(exact) < 150_000:
+            return exact
+        return _png(picture.quantize(256 if exact else 96, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE))
+
+    def _repr_png_(self):
+        width, height = (round(inches * self.dpi / SHARP) for inches in self.get_size_inches())
+        return self.png(), {"width": width, "height": height}
+
+
+def _png(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "PNG", compress_level=6)
+    return file.getvalue()
+
+
+def pixels(image) -> np.ndarray:
+    """Any picture as uint8 [H,W,3]; floats outside [0,1] are clipped and NaN is drawn magenta, so that neither hides."""
+    if isinstance(image, Image.Image):
+        return np.asarray(image.convert("RGB"))
+    channels_first = isinstance(image, Tensor)
+    array = image.detach().float().cpu().numpy() if channels_first and image.dtype != torch.uint8 else np.asarray(image)
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or array.size == 0:
+        raise ValueError(f"a picture has the shape [3,H,W], [H,W,3] or [H,W], not {list(array.shape)}")
+    first, last = array.shape[0] in (1, 3, 4), array.shape[-1] in (1, 3, 4)
+    if first and (channels_first or not last):
+        array = np.moveaxis(array, 0, -1)
+    elif not last:
+        raise ValueError(f"a picture has 1, 3 or 4 channels: the shape {list(array.shape)} has none of these first or last")
+    if array.dtype != np.uint8:
+        array = array.astype(np.float32)
+        missing = np.isnan(array).any(-1)
+        array = (np.nan_to_num(array).clip(0, 1) * 255).round().astype(np.uint8)
+        if missing.any():
+            array = np.broadcast_to(array[..., :3], (*array.shape[:2], 3)).copy()
+            array[missing] = (255, 0, 255)
+    if array.shape[-1] == 4:
+        return np.asarray(Image.alpha_composite(Image.new("RGBA", array.shape[1::-1], "white"), Image.fromarray(array)).convert("RGB"))
+    return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)))
+
+
+def fitted(picture: np.ndarray, width: int, height: int) -> np.ndarray:
+    """`picture` [H,W,3] for a cell of width x height screen pixels, in device pixels: repeated a whole number of times, or averaged down."""
+    h, w = picture.shape[:2]
+    times = min(width // w, height // h) * SHARP or min(width * SHARP // w, height * SHARP // h)
+    if times:
+        return picture.repeat(times, 0).repeat(times, 1)
+    shrink = min(width * SHARP / w, height * SHARP / h)
+    size = max(1, round(w * shrink)), max(1, round(h * shrink))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
+
+
+def grid(images: Iterable, titles: Sequence[str] | None = None, columns: int | None = None, title: str | None = None) -> Drawing:
+    """Pictures in rows, enlarged by a whole factor; `titles` stand over each, `title` (the finding) over all."""
+    pictures = [pixels(image) for image in images]
+    if not pictures:
+        raise ValueError("there is no picture to show: the list is empty")
+    if titles is not None and len(titles) != len(pictures):
+        raise ValueError(f"{len(titles)} titles for {len(pictures)} pictures: give one for each")
+    columns = min(columns or min(len(pictures), 8), len(pictures))
+    cell = max(1, (WIDTH - GAP * (columns - 1)) // columns)
+    return _sheet([fitted(picture, min(cell, HEIGHT), HEIGHT) for picture in pictures], titles, columns, title)
+
+
+def _sheet(pictures: list[np.ndarray], titles: Sequence[str] | None, columns: int, title: str | None) -> Drawing:
+    """Pictures already in device pixels, placed so that each of their pixels is one of the figure's."""
+    wide, high = (max(picture.shape[axis] for picture in pictures) for axis in (1, 0))
+    lines = max((str(text).count("\n") + 1 for text in titles), default=0) if titles else 0
+    caption = lines * 15 * SHARP
+    heading = (20 + 15 * title.count("\n")) * SHARP if title else 0
+    gap, rows = GAP * SHARP, math.ceil(len(pictures) / columns)
+    if titles:  # room for the text: about 6 screen pixels a character
+        wide = max(wide, min(WIDTH // columns, 6 * max(len(line) for text in titles for line in str(text).split("\n"))) * SHARP)
+    total_wide = max(columns * (wide + gap) - gap, min(WIDTH, int(6.6 * max(map(len, title.split("\n"))))) * SHARP if title else 0)
+    total_wide += 2 * EDGE
+    total_high = heading + rows * (caption + high + gap) - gap + 2 * EDGE
+    with rc_context(LOOK):
+        figure = Drawing(figsize=(total_wide / DPI, total_high / DPI), dpi=DPI)
+        for i, picture in enumerate(pictures):
+            left = EDGE + (i % columns) * (wide + gap)
+            top = EDGE + heading + (i // columns) * (caption + high + gap) + caption
+            h, w = picture.shape[:2]
+            bottom = total_high - top - h
+            axes = figure.add_axes((left / total_wide, bottom / total_high, w / total_wide, h / total_high))
+            axes.imshow(picture, interpolation="nearest", aspect="auto", interpolation_stage="data")
+            axes.set_axis_off()
+            edge = (left - 1) / total_wide, (bottom - 1) / total_high, (w + 2) / total_wide, (h + 2) / total_high
+            figure.add_artist(Rectangle(edge[:2], *edge[2:], facecolor=PALE, zorder=-1))
+            if titles:
+                figure.text(left / total_wide, 1 - (top - 4 * SHARP) / total_high, str(titles[i]), fontsize=8, va="bottom", color="#555b64")
+        if title:
+            figure.text(EDGE / total_wide, 1 - EDGE / total_high, title, fontsize=10, va="top", color=INK)
+    return figure
+
+
+def strip(images: Iterable, titles: Sequence[str] | None = None, title: str | None = None) -> Drawing:
+    """Pictures side by side in one row, for what happens over time."""
+    images = list(images)
+    return grid(images, titles, columns=len(images) or None, title=title)
+
+
+def image(image, width: int | None = None, title: str | None = None) -> Drawing:
+    """One picture, at most `width` screen pixels wide."""
+    return _sheet([fitted(pixels(image), width or HEIGHT, 10**6 if width else HEIGHT)], None, 1, title)
+
+
+def compare(target, picture, title: str | None = None) -> Drawing:
+    """Target, picture and four times their absolute difference, with the PSNR in dB."""
+    a, b = (pixels(image).astype(np.float32) / 255 for image in (target, picture))
+    if a.shape != b.shape:
+        raise ValueError(f"the target is {a.shape[1]}x{a.shape[0]} and the picture {b.shape[1]}x{b.shape[0]}: give both one size")
+    error = float(np.mean((a - b) ** 2))
+    decibel = min(100.0, -10 * math.log10(error)) if error else 100.0
+    return strip([a, b, 4 * abs(a - b)], ["target", f"picture, {decibel:.1f} dB", "difference x 4"], title)
+
+
+def curves(
+    lines: Mapping[str, tuple[Sequence, Sequence]],
+    xlabel: str = "",
+    ylabel: str = "",
+    title: str = "",
+    log: bool | str = False,
+    marks: Mapping[str, float] | None = None,
+    size: tuple[float, float] = (5.6, 2.9),
+) -> Drawing:
+    """Curves {name: (x, y)}, each named at its end; `log` is True (y), "x" or "xy"; `marks` {name: y} are dashed levels to reach.
+
+    Gaps (None, NaN) in y break the line; `size` is in hundreds of screen pixels.
+    """
+    log = {True: "y", False: ""}.get(log, log)
+    with rc_context(LOOK):
+        figure = Drawing(figsize=size, dpi=DPI, layout="constrained")
+        axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel, title=title)
+        ends = []
+        for i, (name, (x, y)) in enumerate(lines.items()):
+            x, y = (np.array([math.nan if v is None else float(v) for v in values]) for values in (x, y))
+            if len(x) != len(y):
+                raise ValueError(f"the curve {name!r} has {len(x)} x values and {len(y)} y values")
+            colour = COLOURS[i % len(COLOURS)]
+            axes.plot(x, y, color=colour, marker="o" if np.isfinite(y).sum() <= 12 else None, markersize=3.5)
+            drawn = np.flatnonzero(np.isfinite(x) & np.isfinite(y) & ((y > 0) | ("y" not in log)))
+            if len(drawn):
+                ends.append((x[drawn[-1]], y[drawn[-1]], str(name), colour))
+        if "x" in log:
+            axes.set_xscale("log")
+        if "y" in log:
+            axes.set_yscale("log")
+        for name, level in (marks or {}).items():
+            axes.axhline(level, color="#9aa0a8", linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+            axes.annotate(
+                name, (0, level), xycoords=("axes fraction", "data"), xytext=(3, 2), textcoords="offset points", fontsize=8, color="#6b7078"
+            )
+        _name_ends(axes, ends)
+    return figure
+
+
+def _name_ends(axes, ends) -> None:
+    """Write each curve's name right of the axes at the height of its end, moved apart where two would overlap."""
+    height = axes.get_figure().get_size_inches()[1] * 72 * 0.75  # of the axes, in points
+    line = 11 / height
+    places = sorted(
+        ((float(axes.transAxes.inverted().transform(axes.transData.transform((x, y)))[1]), name, colour) for x, y, name, colour in ends)
+    )
+    heights = [min(max(place[0], 0), 1) for place in places]
+    for i in range(1, len(heights)):
+        heights[i] = max(heights[i], heights[i - 1] + line)
+    overflow = max(0.0, heights[-1] - 1) if heights else 0
+    for i in reversed(range(len(heights))):
+        heights[i] = min(
+            heights[i] if i < len(heights) - 1 else heights[i] - overflow, heights[i + 1] - line if i + 1 < len(heights) else 9
+        )
+    for place, (_, name, colour) in zip(heights, places, strict=True):
+        axes.annotate(
+            name, (1, place), xycoords="axes fraction", xytext=(5, 0), textcoords="offset points", va="center", color=colour, fontsize=8.5
+        )
+
+
+class Table:
+    """Rows of a dict each, shown as HTML in a notebook, as Markdown in a page and as aligned text in a terminal."""
+
+    def __init__(self, rows: Sequence[Mapping], title: str | None = None):
+        self.rows, self.title = [{name: _plain(value) for name, value in row.items()} for row in rows], title
+        self.columns = list(dict.fromkeys(name for row in self.rows for name in row))
+        self.cells = [[_cell(row.get(name)) for name in self.columns] for row in self.rows]
+        self.numeric = [all(isinstance(row.get(name), Real | None) for row in self.rows) for name in self.columns]
+
+    def __repr__(self):
+        widths = [max(map(len, column)) for column in zip(self.columns, *self.cells, strict=True)]
+
+        def line(cells):
+            return "  ".join(c.rjust(w) if n else c.ljust(w) for c, w, n in zip(cells, widths, self.numeric, strict=True)).rstrip()
+
+        rule = "  ".join("-" * width for width in widths)
+        return "\n".join([*([self.title] if self.title else []), line(self.columns), rule, *map(line, self.cells)])
+
+    def _repr_markdown_(self):
+        def line(cells):
+            return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+        rule = "|" + "|".join("---:" if numeric else "---" for numeric in self.numeric) + "|"
+        return "\n".join([*([f"**{self.title}**", ""] if self.title else []), line(self.columns), rule, *map(line, self.cells)])
+
+    def _repr_html_(self):
+        def line(cells, tag):
+            aligned = zip(cells, self.numeric, strict=True)
+            return (
+                "<tr>"
+                + "".join(f'<{tag} style="text-align:{"right" if n else "left"}">{html.escape(c)}</{tag}>' for c, n in aligned)
+                + "</tr>"
+            )
+
+        caption = f'<caption style="text-align:left">{html.escape(self.title)}</caption>' if self.title else ""
+        return f"<table>{caption}<thead>{line(self.columns, 'th')}</thead><tbody>{''.join(line(row, 'td') for row in self.cells)}</tbody></table>"
+
+
+def table(rows: Sequence[Mapping], title: str | None = None) -> Table:
+    """A table of rows {column: value}: missing or None is –, booleans are ✓ and ✗, numbers have three or four telling digits."""
+    return Table(rows, title)
+
+
+def _plain(value):
+    return value.item() if isinstance(value, Tensor | np.generic | np.ndarray) and value.ndim == 0 else value
+
+
+def _cell(value) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "✓" if value else "✗"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if not isinstance(value, float):
+        return str(value)
+    if math.isnan(value):
+        return "–"
+    if value == 0 or 0.001 <= abs(value) < 1e6:
+        digits = 0 if abs(value) >= 1000 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
+        return f"{value:,.{digits}f}"
+    return f"{value:.2g}"
