@@ -1,0 +1,203 @@
+"""Picture files in and out, folders of pictures, public data sets, and PSNR."""
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from imggen_core.kit.settings import DATA, InputError, nearest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.utils.data import Dataset
+
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
+SUFFIXES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+FILE_PIXELS = 1 << 25  # what is decoded at most, 33 million
+PUBLIC = {
+    "cifar10": "CIFAR10", "cifar100": "CIFAR100", "mnist": "MNIST", "fashion-mnist": "FashionMNIST", "svhn": "SVHN", "stl10": "STL10",
+    "celeba": "CelebA", "flowers102": "Flowers102", "pets": "OxfordIIITPet", "food101": "Food101", "textures": "DTD",
+}  # fmt: skip
+
+
+def is_picture(path: Path) -> bool:
+    """Whether the file at `path` begins like one of FORMATS."""
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS):
+            return True
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return path.suffix.lower() in SUFFIXES
+
+
+def open_image(path: str | os.PathLike, image_size: int | tuple[int, int] | None = None) -> Tensor:
+    """The picture in a file, float32 [3,H,W] in [0,1]: upright, transparency on white, 8 or 16 bits, colour or grey.
+
+    `image_size` as in `svg.target`. InputError if the file is missing, empty, damaged, too large or of another kind.
+    """
+    import torch
+
+    from imggen_core.kit import svg
+
+    name, size = str(path), svg.parse_size(image_size)
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(svg.find(path), formats=FORMATS) as picture:
+            if math.prod(picture.size) > FILE_PIXELS:
+                raise InputError(f"{name}: is {picture.width} × {picture.height} pixels, more than {FILE_PIXELS:,} — give a smaller picture")
+            pixels = _as_float(ImageOps.exif_transpose(picture))
+    except UnidentifiedImageError:
+        empty = svg.find(path).stat().st_size == 0
+        what = "is empty" if empty else "is not a picture that can be read"
+        raise InputError(f"{name}: {what} — give an SVG, or a picture of the kind {', '.join(FORMATS)}") from None
+    except InputError:
+        raise
+    except PermissionError:
+        raise InputError(f"{name}: cannot be read (Permission denied) — check its permissions") from None
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, Image.DecompressionBombError) as error:
+        reason = " ".join(str(error).split())[:120].rstrip(".")
+        raise InputError(f"{name}: is damaged ({reason}) — save it again") from None
+    image = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+    return image if size is None else fit(image, size)
+
+
+def _as_float(picture: Image.Image) -> np.ndarray:
+    """A Pillow picture of any mode as float32 [H,W,3] in [0,1], transparency on white."""
+    if picture.mode.startswith("I") or picture.mode == "F":  # one channel of 16 bits, or of floats in [0,1]
+        grey = np.asarray(picture, np.float32) / (1 if picture.mode == "F" else 65535)
+        return np.repeat(np.nan_to_num(grey).clip(0, 1)[..., None], 3, axis=2)
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+        layers = np.asarray(picture.convert("RGBA"), np.float32) / 255
+        alpha = layers[..., 3:]
+        return layers[..., :3] * alpha + (1 - alpha)
+    return np.asarray(picture.convert("RGB"), np.float32) / 255
+
+
+def fit(image: Tensor, size: int | tuple[int, int]) -> Tensor:
+    """`image` [3,H,W] resized so that its longer side is `size`, or so that it fits inside (width, height), centred on white."""
+    import torch
+    from torch.nn.functional import interpolate
+
+    height, width = image.shape[1:]
+    box = size if isinstance(size, tuple) else (size, size)
+    ratio = min(box[0] / width, box[1] / height)
+    inside = max(1, round(height * ratio)), max(1, round(width * ratio))
+    image = interpolate(image[None], inside, mode="bicubic", antialias=True)[0].clamp(0, 1)
+    if not isinstance(size, tuple) or inside == (size[1], size[0]):
+        return image
+    canvas = torch.ones(3, size[1], size[0])
+    top, left = (size[1] - inside[0]) // 2, (size[0] - inside[1]) // 2
+    canvas[:, top : top + inside[0], left : left + inside[1]] = image
+    return canvas
+
+
+def as_array(image) -> np.ndarray:
+    """Any image – tensor [3,H,W] or [1,H,W], array [H,W,3] or [H,W], Pillow picture – as a float array [H,W,3]."""
+    if isinstance(image, Image.Image):
+        return _as_float(image)
+    is_tensor = hasattr(image, "detach")
+    pixels = image.detach().cpu().float().numpy() if is_tensor else np.asarray(image)
+    if pixels.dtype == np.uint8:
+        pixels = pixels.astype(np.float32) / 255
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    channels_first = pixels.ndim == 3 and pixels.shape[0] in (1, 3) and (is_tensor or pixels.shape[2] not in (1, 3))
+    if channels_first:
+        pixels = pixels.transpose(1, 2, 0)
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
+        raise ValueError(f"an image has the shape [3,H,W] or [H,W,3], not {list(np.shape(image))}")
+    return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+
+
+def to_uint8(image) -> np.ndarray:
+    """Any image with values in [0,1] as uint8 [H,W,3], rounded; what lies outside is clipped, nan is 0."""
+    return (np.nan_to_num(as_array(image), posinf=1, neginf=0).clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def to_pil(image) -> Image.Image:
+    """Any image with values in [0,1] as a Pillow RGB picture."""
+    return image if isinstance(image, Image.Image) else Image.fromarray(np.ascontiguousarray(to_uint8(image)))
+
+
+def save_image(image, path: str | os.PathLike) -> Path:
+    """Write `image` in the format of the suffix (.png, .jpg …), whole or not at all; makes the folder; returns the path."""
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{path}: {path.suffix or 'no suffix'} is not a kind of picture that can be written — end it with .png or .jpg")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        to_pil(image).save(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def enlarge(image: Tensor, factor: int, kind: str = "bicubic") -> Tensor:
+    """`image` [3,H,W] `factor` times larger, by "bicubic" (Keys' kernel, a = -0.5, as Pillow does) or "nearest"."""
+    from torch.nn.functional import interpolate
+
+    size = image.shape[1] * factor, image.shape[2] * factor
+    if kind == "nearest":
+        return interpolate(image[None], size, mode="nearest-exact")[0]
+    if kind == "bicubic":
+        return interpolate(image[None], size, mode="bicubic", antialias=True)[0].clamp(0, 1)
+    raise ValueError(f"kind is {kind!r}: it is 'bicubic' or 'nearest'")
+
+
+def psnr(a, b) -> float:
+    """Peak signal-to-noise ratio in dB of two images (or equal batches) with values in [0,1]; 100 when nearly identical."""
+    if np.shape(a) != np.shape(b) or len(np.shape(a)) == 3:
+        a, b = as_array(a), as_array(b)
+    a, b = (np.asarray(image.detach().cpu() if hasattr(image, "detach") else image, np.float64) for image in (a, b))
+    if a.shape != b.shape:
+        raise ValueError(f"psnr of images of different sizes: {list(a.shape)} and {list(b.shape)}")
+    error = float(np.mean((a - b) ** 2))
+    return 100.0 if error < 1e-10 else -10 * math.log10(error)
+
+
+def folder(path: str | os.PathLike, image_size: int | tuple[int, int] | None = None) -> Dataset:
+    """All pictures below the folder `path`, in the order of their names, as a data set of [3,H,W] tensors."""
+    from torch.utils.data import Dataset
+
+    root = Path(path).expanduser()
+    if not root.is_dir():
+        raise InputError(f"{path}: {'is a file' if root.exists() else 'no such folder'} — give the path of a folder of pictures")
+    files = sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    if not files:
+        raise InputError(f"{path}: no pictures in this folder — give one with {', '.join(sorted(SUFFIXES))} files")
+
+    class Pictures(Dataset):
+        def __len__(self) -> int:
+            return len(files)
+
+        def __getitem__(self, index: int) -> Tensor:
+            return open_image(files[index], image_size)
+
+    pictures = Pictures()
+    pictures.files = files
+    return pictures
+
+
+def public(name: str, *, train: bool = True, root: str | os.PathLike = DATA, transform=None) -> Dataset:
+    """A public data set by name (one of PUBLIC) through torchvision's class: (image [3,H,W] in [0,1], label); downloaded once into `root`."""
+    import torchvision.datasets
+    import torchvision.transforms.functional as functional
+
+    if name not in PUBLIC:
+        raise InputError(f"{name}: not a known data set — {nearest(name, PUBLIC)}")
+    kind = getattr(torchvision.datasets, PUBLIC[name])
+    split = {"train": train} if name in ("cifar10", "cifar100", "mnist", "fashion-mnist") else {"split": _split(name, train)}
+    try:
+        return kind(Path(root) / name, download=True, transform=transform or functional.to_tensor, **split)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:120].rstrip(".")
+        raise InputError(f"{name}: could not be downloaded ({reason}) — connect to the network, or put torchvision's files into {Path(root) / name}") from None
+
+
+def _split(name: str, train: bool) -> str:
+    return {"pets": ("test", "trainval")}.get(name, ("test", "train"))[train]

@@ -1,0 +1,313 @@
+"""SVG in and out: reads an untrusted file safely, finds its native size, rasterises it with CairoSVG on white; writes clean SVG."""
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import math
+import numbers
+import os
+import re
+import subprocess
+import sys
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from xml.sax.saxutils import quoteattr
+
+import numpy as np
+
+from imggen_core.kit.settings import ROOT, InputError, nearest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FILE_BYTES = 5_000_000
+PIXELS = 4_194_304  # 2048 × 2048
+SIDE = 4096  # the longest side that can be asked for
+CAIRO_SIDE = 32_767
+CPU_SECONDS, WALL_SECONDS, MEMORY = 4, 8, 1 << 30
+SANDBOX = Path(__file__).with_name("svg_sandbox.py")
+
+
+@dataclass(frozen=True)
+class Svg:
+    """A readable SVG: its text, its native size in pixels as CairoSVG rounds it, and the name that errors call it by."""
+
+    text: str
+    width: int
+    height: int
+    name: str = "the SVG"
+
+
+def read(path_or_text: str | os.PathLike) -> Svg:
+    """The SVG in a file (a path) or in `path_or_text` itself (it starts with `<`); InputError if it is not one that can be drawn."""
+    name, text = _load(path_or_text)
+    native = _in_child(name, text, draw=False)[0]["native"]
+    if native is None:
+        raise InputError(f"{name}: no width, height or viewBox — give the size with image_size=…, for example 256 or 320x200")
+    return Svg(text, *native, name)
+
+
+def rasterise(svg: Svg | str, width: int | None = None, height: int | None = None, scale: float = 1, *, trusted: bool = False) -> np.ndarray:
+    """Draw `svg` (an Svg, or SVG text) on white; returns float32 [H,W,3] in [0,1].
+
+    With `width` or `height` alone the aspect ratio is kept; with both, the drawing is fitted inside and centred. `scale` multiplies the size.
+    Draws in a child process under limits of time and memory, unless `trusted` (text that we wrote ourselves): that takes milliseconds.
+    """
+    name, text = (svg.name, svg.text) if isinstance(svg, Svg) else ("the SVG", svg)
+    for side in (width, height):
+        if side is not None:
+            _whole(side, name)
+    if not 0 < scale < math.inf:
+        raise InputError(f"{name}: scale is {scale} — give a positive number")
+    if trusted:
+        return _here(text, width, height, scale)
+    return _on_white(*_in_child(name, text, width=width, height=height, scale=scale))
+
+
+def target(path: str | os.PathLike, image_size: int | str | tuple[int, int] | None = None) -> Tensor:
+    """The picture to learn, float32 [3,H,W] in [0,1] on white, from an SVG or a picture file.
+
+    `image_size`: None for the native size; a number for the longer side; (width, height) or "WxH" for exactly that, the picture fitted inside.
+    """
+    import torch
+
+    from imggen_core.kit import images
+
+    name = _name(path)
+    size = parse_size(image_size)
+    if not _is_text(path) and images.is_picture(find(path)):
+        return images.open_image(find(path), size)
+    name, text = _load(path)
+    asked = {"longer": size} if isinstance(size, int) else dict(zip(("width", "height"), size or (), strict=False))
+    pixels = _on_white(*_in_child(name, text, **asked))
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+def parse_size(image_size) -> int | tuple[int, int] | None:
+    """None, the longer side, or (width, height) from what a user may give: None, 256, "256", (320, 200), "320x200"; else InputError."""
+    if image_size is None or (isinstance(image_size, str) and image_size.strip().lower() in ("", "none", "native")):
+        return None
+    parts = image_size
+    if isinstance(parts, str):
+        parts = re.split(r"\s*[x×,]\s*", parts.strip().strip("()[]").lower())
+    if isinstance(parts, numbers.Number):
+        parts = [parts]
+    try:
+        sides = [_whole(part, "image_size") for part in parts]
+    except TypeError:
+        sides = []
+    if len(sides) not in (1, 2):
+        raise InputError(f"image_size: {_short(image_size)} is not a size — give the longer side (256) or both (320x200)")
+    if math.prod(sides) > PIXELS:
+        raise InputError(f"image_size: {sides[0]}x{sides[-1]} is {math.prod(sides):,} pixels and at most {PIXELS:,} are drawn — give a smaller one")
+    return sides[0] if len(sides) == 1 else tuple(sides)
+
+
+def _whole(value, name: str) -> int:
+    """`value` as a side in 1..4096."""
+    try:
+        side = int(value)
+        fits = side == float(value) and 1 <= side <= SIDE and not isinstance(value, bool)
+    except (TypeError, ValueError, OverflowError):
+        fits = False
+    if not fits:
+        raise InputError(f"{name}: a side of {_short(value)} pixels — give a whole number from 1 to {SIDE:,}")
+    return side
+
+
+def _short(value) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+# Reading
+
+
+def _is_text(path_or_text) -> bool:
+    return isinstance(path_or_text, str) and path_or_text.lstrip("\ufeff \t\r\n").startswith("<")
+
+
+def _name(path_or_text) -> str:
+    return "the SVG" if _is_text(path_or_text) else str(path_or_text)
+
+
+def find(path: str | os.PathLike) -> Path:
+    """The ordinary file at `path`, seen from the working folder or else from the project's; InputError naming the nearest if there is none."""
+    name = str(path)
+    try:
+        given = Path(path).expanduser()
+        found = next((choice for choice in (given, ROOT / given) if choice.exists()), None)
+    except (OSError, ValueError, RuntimeError):
+        raise InputError(f"{_short(name)}: not a usable path — give the path of a file") from None
+    if found is None:
+        folder = next((choice for choice in (given.parent, ROOT / given.parent) if choice.is_dir()), None)
+        names = [entry.name for entry in folder.iterdir() if entry.is_file()] if folder else []
+        close = nearest(given.name, names) if names else ""
+        hint = close if close.startswith("did you mean") else "check the path"
+        raise InputError(f"{name}: no such file — {hint}")
+    if found.is_dir():
+        raise InputError(f"{name}: is a folder — give the path of a file in it")
+    if not found.is_file():
+        raise InputError(f"{name}: is not an ordinary file — give the path of an SVG or a picture")
+    return found
+
+
+def _load(path_or_text) -> tuple[str, str]:
+    """The name and the text of an SVG given as a path or as text, decoded and without its XML declaration."""
+    name = _name(path_or_text)
+    if _is_text(path_or_text):
+        data = path_or_text.encode("utf-8", "surrogatepass")
+    else:
+        try:
+            with find(path_or_text).open("rb") as file:
+                data = file.read(FILE_BYTES + 1)
+        except OSError as error:
+            raise InputError(f"{name}: cannot be read ({error.strerror or error}) — check its permissions") from None
+    if data.startswith(b"\x1f\x8b"):
+        data = _gunzip(name, data)
+    if len(data) > FILE_BYTES:
+        raise InputError(f"{name}: is larger than {FILE_BYTES // 1_000_000} MB — simplify it or export it without embedded pictures")
+    if not data.strip():
+        raise InputError(f"{name}: is empty — give an SVG file")
+    text = _decode(name, data)
+    if not text.startswith("<"):
+        raise InputError(f"{name}: is not an SVG (it does not start with <) — give an SVG, PNG or JPEG file")
+    return name, text
+
+
+def _gunzip(name: str, data: bytes) -> bytes:
+    try:
+        with gzip.open(io.BytesIO(data)) as file:
+            return file.read(FILE_BYTES + 1)
+    except (OSError, EOFError, zlib.error):
+        raise InputError(f"{name}: is gzip-compressed and damaged — compress it again or give the plain SVG") from None
+
+
+def _decode(name: str, data: bytes) -> str:
+    """XML bytes as text: the byte order mark decides, else the XML declaration, else UTF-8."""
+    declared = re.match(rb"""\s*<\?xml[^>]*?encoding\s*=\s*["']([\w.-]+)["']""", data)
+    encoding = declared[1].decode() if declared else "utf-8"
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encoding = "utf-16"
+    elif data.startswith(b"\xef\xbb\xbf"):
+        encoding = "utf-8-sig"
+    try:
+        text = data.decode(encoding)
+        text.encode("utf-8")
+    except (UnicodeError, LookupError):
+        raise InputError(f"{name}: is not an SVG (not text in {encoding}) — give an SVG, PNG or JPEG file") from None
+    if "\0" in text:
+        raise InputError(f"{name}: is not an SVG (it holds binary data) — give an SVG, PNG or JPEG file")
+    return re.sub(r"^\s*<\?xml[^>]*\?>", "", text.lstrip("\ufeff")).strip()
+
+
+# Drawing
+
+
+def _in_child(name: str, text: str, *, draw=True, width=None, height=None, longer=None, scale=1) -> tuple[dict, bytes]:
+    """What the sandbox answers: {"native": [w, h] or None, "size": [w, h]} and the pixels; InputError for whatever it refuses."""
+    request = {
+        "draw": draw, "width": width, "height": height, "longer": longer, "scale": scale,
+        "pixels": PIXELS, "side": CAIRO_SIDE, "cpu_seconds": CPU_SECONDS, "memory": MEMORY,
+    }  # fmt: skip
+    command = [sys.executable, "-P", str(SANDBOX)]
+    try:
+        done = subprocess.run(command, input=json.dumps(request).encode() + b"\n" + text.encode(), capture_output=True, timeout=WALL_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise InputError(f"{name}: takes more than {WALL_SECONDS} seconds to draw — simplify it") from None
+    head, _, pixels = done.stdout.partition(b"\n")
+    answer = json.loads(head) if done.returncode == 0 and head else {"error": _how_it_died(done)}
+    if answer.get("error") == "memory":
+        answer["error"] = f"needs more than {MEMORY >> 20:,} MB of memory to draw — simplify it"
+    if "error" in answer:
+        raise InputError(f"{name}: {answer['error']}")
+    return answer, pixels
+
+
+def _how_it_died(done: subprocess.CompletedProcess) -> str:
+    import signal
+
+    last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+    if done.returncode in (-getattr(signal, "SIGXCPU", 0), -signal.SIGKILL if hasattr(signal, "SIGKILL") else 0):
+        return f"takes more than {CPU_SECONDS} seconds to draw — simplify it"
+    if "MemoryError" in last:
+        return "memory"
+    if "RecursionError" in last or done.returncode < 0:
+        return "is nested too deeply or too large to draw — flatten its groups and references"
+    raise RuntimeError(f"the SVG sandbox failed: {last}")
+
+
+def _here(text: str, width, height, scale) -> np.ndarray:
+    """Draw text of our own in this process."""
+    from cairosvg.parser import Tree
+    from cairosvg.surface import PNGSurface
+
+    surface = PNGSurface(Tree(bytestring=text.encode(), unsafe=False), None, 96, None, None, None, scale, *_scaled(width, height, scale), "white")
+    surface.cairo.flush()
+    return _on_white({"size": [surface.width, surface.height]}, surface.cairo.get_data())
+
+
+def _scaled(width, height, scale):
+    return width and width * scale, height and height * scale
+
+
+def _on_white(answer: dict, pixels) -> np.ndarray:
+    """Cairo's premultiplied BGRA as float32 RGB on white."""
+    width, height = answer["size"]
+    native = np.frombuffer(pixels, np.uint32).reshape(height, width)  # 0xAARRGGBB in the machine's byte order
+    channels = [(native >> shift & 255).astype(np.float32) for shift in (16, 8, 0)]
+    white = 255 - (native >> 24).astype(np.float32)
+    return np.stack([np.minimum(channel + white, 255) for channel in channels], axis=2) / np.float32(255)
+
+
+# Writing
+
+
+def document(width: float, height: float, elements: list[str], background: str | None = None) -> str:
+    """A whole SVG of `elements` (see `element`) on a `background` colour (None: none)."""
+    if background is not None:
+        elements = [element("rect", width=width, height=height, fill=background), *elements]
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{number(width)}" height="{number(height)}" viewBox="0 0 {number(width)} {number(height)}">'
+    return "\n".join([head, *elements, "</svg>"]) + "\n"
+
+
+def element(name: str, **attributes) -> str:
+    """One empty element: `element("line", x1=0, y1=2.5, stroke_width=2)`. Underscores become hyphens, None is left out.
+
+    Numbers are plain decimals, text is escaped, a list (for `d`, `points`) is joined with spaces, each part likewise.
+    """
+    words = [_xml_name(name)]
+    for key, value in attributes.items():
+        if value is not None:
+            words.append(f"{_xml_name(key.rstrip('_').replace('_', '-'))}={_quoted(value, f'{name} {key}')}")
+    return f"<{' '.join(words)}/>"
+
+
+def number(value: float, name: str = "number") -> str:
+    """`value` as a plain decimal with at most 3 places: never an exponent, nan, inf or -0; ValueError if it is not finite."""
+    value = float(value)
+    if not math.isfinite(value):
+        raise ValueError(f"{name} is {value}: an SVG holds finite numbers only")
+    text = f"{value:.3f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def _plain(value, name: str) -> str:
+    if isinstance(value, str):
+        return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]", "", value)  # no XML can hold these
+    if isinstance(value, (list, tuple)):
+        return " ".join(_plain(part, name) for part in value)
+    return number(value, name)
+
+
+def _quoted(value, name: str) -> str:
+    return quoteattr(_plain(value, name))
+
+
+def _xml_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][\w.-]*", name, re.ASCII):
+        raise ValueError(f"{name!r} cannot name an SVG element or attribute")
+    return name
