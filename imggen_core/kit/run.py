@@ -1,0 +1,926 @@
+"""`Run`: one training's folder, progress, history and saved state. Kill it at any moment, run it again, and it ends bit-identical.
+
+A training loop stays visible and asks its run for what is dull:
+
+    net, opt, data = run.prepare(net, opt, data)     # device, precision, processes; goes back to the newest saved state
+    for epoch in run.epochs(8):                      # or: for step in run.steps(1000)
+        for image, target in run.batches(data):
+            run.step(loss(net(image), target), opt)  # backward, clip, step, zero_grad
+        run.log(**evaluate(net))                     # history.csv, TensorBoard, live chart
+
+What makes the resumed run identical: everything that went through `prepare` is saved, with every random generator; batches are drawn
+from random generators of their own, so that a loader can be wound forward to where it stood; and rows of the history that were written
+after the saved step are dropped. What is not given to `prepare` and changes from step to step is lost.
+"""
+
+import collections
+import contextlib
+import csv
+import errno
+import hashlib
+import json
+import math
+import os
+import random
+import re
+import shutil
+import time
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from . import settings, zoo
+from .settings import InputError
+
+KEPT = 2  # saved states: the newest, and the one before it in case the newest is damaged
+FLUSH_SECONDS = 2.0  # history.csv and log.txt are at most this much behind
+
+
+class Run:
+    """One training in one folder; the same folder again goes on where the last saved state stands.
+
+    chapter: its name; parameters: what the training depends on (JSON values; kept in params.json and compared when the folder is opened
+    again); folder: default IMGGEN_RUN_DIR, else a fresh one in runs/; scale: default IMGGEN_SCALE, else laptop; accumulate: `step` calls
+    per optimiser step; clip: largest gradient norm; save_seconds: time between saves. Raises InputError for a folder that belongs to
+    another chapter or to other parameters, and when the disk is full.
+    """
+
+    def __init__(self, chapter: str, parameters: dict | None = None, *, folder=None, scale: str | None = None, device: str = "auto",
+                 precision: str = "auto", seed: int = 0, accumulate: int = 1, clip: float | None = None, save_seconds: float = 20.0,
+                 quiet: bool = False):  # fmt: skip
+        self.chapter, self.seed, self.accumulate, self.clip, self.save_seconds = chapter, seed, accumulate, clip, save_seconds
+        self.scale = scale or os.environ.get("IMGGEN_SCALE") or "laptop"
+        self.device = settings.choose_device(device)
+        self.precision = settings.choose_precision(self.device, precision)
+        self.rank, self.processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        self._accelerator = None
+        if self.processes > 1:
+            self._claim_accelerator()
+        given = folder or os.environ.get("IMGGEN_RUN_DIR")
+        self.folder = Path(given) if given else Path(self._share(str(fresh_folder(chapter)) if self.main else None))
+        with self._disk():
+            self._open_folder(plain(parameters or {}))
+
+        self.count = 0  # steps (batches; rounds, where there are no batches) that have begun
+        self._objects, self._loaders, self._pending = [], [], {}
+        self._loop, self._inside, self._epochs, self._batched, self._stopped, self._replayed = 0, False, False, False, False, False
+        self._position = {}  # where a save taken now would continue
+        self._losses, self._loss_sum = 0, None
+        self._clock = Clock()
+        self._next_save = time.monotonic() + save_seconds
+        self._log_lines, self._flushed, self._said = [], 0.0, 0.0
+        self._history = self._tensorboard = self._chart = None
+        if not quiet:
+            self.say(self._first_line())
+        self._saved = self._restored = self._choose_state()  # _saved: what to go back to, until its loop is reached
+        self._history = History(self.path("history.csv"), self._saved["history_rows"] if self._saved else 0, self.main)
+        if self._saved:
+            self.count = self._saved["step"]
+            self.say(f"{self._label()}: {'finished at' if self._saved['done'] else 'goes on after'} step {self.count}")
+        self._data_random = Randomness(seed + 1_000_003)
+        settings.seed_everything(seed)
+
+    # ------------------------------------------------------------------------------------------------------------- the folder
+
+    @property
+    def main(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.rank == 0
+
+    def path(self, name: str) -> Path:
+        """A file of this run's folder."""
+        return self.folder / name
+
+    def part(self, name: str, **parameters) -> "Run":
+        """A further training inside this folder (parts/NAME), with its own history and state. Create it right before it trains."""
+        if not re.fullmatch(r"\w[\w.-]*", name):
+            raise ValueError(f"part {name!r}: a part's name is a folder's name: letters, digits, - and _")
+        precision = parameters.pop("precision", self.precision)
+        return Run(self.chapter, parameters, folder=self.folder / "parts" / name, scale=self.scale, device=self.device.type,
+                   precision=precision, seed=self.seed, accumulate=self.accumulate, clip=self.clip, save_seconds=self.save_seconds,
+                   quiet=True)  # fmt: skip
+
+    def say(self, text: str) -> None:
+        """Print a line, and keep it in log.txt."""
+        if self.main:
+            print(text, flush=True)
+            self._log_lines.append(text)
+            self._flush()
+
+    def results(self, **values) -> None:
+        """Merge `values` into results.json, what other programs read; NaN and infinity become null."""
+        if self.main:
+            with self._disk():
+                path = self.path("results.json")
+                before = json.loads(path.read_text()) if path.is_file() else {}
+                write(path, json.dumps({**before, **plain(values, finite=True)}, indent=2) + "\n")
+            self._flush()
+
+    def _open_folder(self, parameters: dict) -> None:
+        path = self.path("params.json")
+        try:
+            found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+            before = found.get("parameters", {})
+        except (ValueError, AttributeError):
+            raise InputError(f"{path}: is not a run's params.json — give another folder (--out)") from None
+        if found and found.get("chapter") != self.chapter:
+            raise InputError(f"{self.folder}: belongs to chapter {found.get('chapter')!r}, not {self.chapter!r} — give another folder (--out)")
+        differing = [f"{name} was {before[name]!r} and is now {parameters[name]!r}" for name in parameters
+                     if name in before and before[name] != parameters[name]]  # fmt: skip
+        if differing:
+            raise InputError(f"{self.folder}: was begun with other parameters ({'; '.join(differing)}) "
+                             "— give another folder (--out), or the same parameters")  # fmt: skip
+        if self.main:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            content = {"chapter": self.chapter, "scale": found.get("scale", self.scale), "parameters": {**before, **parameters}}
+            if content != found:
+                write(path, json.dumps(content, indent=2) + "\n")
+
+    def _first_line(self) -> str:
+        words = [self.chapter, f"{self.scale} scale"]
+        threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
+        processes = f", {self.processes} processes" if self.processes > 1 else ""
+        words.append(f"{self.device.type}, {'float32' if self.precision == 'no' else 'bfloat16'}{threads}{processes}")
+        chapter = settings.chapters().get(self.chapter)
+        minutes = chapter.minutes.get(self.scale) if chapter else None
+        if minutes:
+            words.append(f"about {minutes:g} min" if minutes >= 1 else f"about {60 * minutes:.0f} s")
+        folder = self.folder.resolve()
+        words.append(str(folder.relative_to(settings.ROOT) if folder.is_relative_to(settings.ROOT) else self.folder))
+        return " · ".join(words)
+
+    @contextlib.contextmanager
+    def _disk(self):
+        """Turn a full or read-only disk into one line."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise InputError(f"{self.folder}: the disk is full — free some space and run the same again, it goes on from the last "
+                                 "saved state") from None  # fmt: skip
+            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+                raise InputError(f"{error.filename or self.folder}: cannot be written ({error.strerror}) — give another folder") from None
+            raise
+
+    # ------------------------------------------------------------------------------------------------------- the training loop
+
+    def prepare(self, *objects):
+        """Put modules, optimisers, loaders and schedulers on the device, through Accelerate, and into the state that is saved.
+
+        Convolutional networks become channels-last. Any other object with `state_dict` and `load_state_dict`, or a torch.Generator, is
+        saved as it is. Whatever the newest good state holds is restored. Returns the objects in the order given.
+        """
+        known = (nn.Module, torch.optim.Optimizer, torch.utils.data.DataLoader, torch.optim.lr_scheduler.LRScheduler)
+        for thing in objects:
+            if not isinstance(thing, known) and not (hasattr(thing, "state_dict") or isinstance(thing, torch.Generator)):
+                raise TypeError(f"prepare: {type(thing).__name__} has no state_dict — move tensors with .to(run.device), wrap the rest")
+            if isinstance(thing, torch.utils.data.DataLoader) and (thing.batch_size or self.processes) % self.processes:
+                raise InputError(f"batch size {thing.batch_size} cannot be split among {self.processes} processes — give a multiple")
+            if isinstance(thing, nn.Module) and any(isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)) for m in thing.modules()):
+                thing.to(memory_format=torch.channels_last)
+        self._claim_accelerator()
+        ours = [thing for thing in objects if isinstance(thing, known)]
+        prepared = self._accelerator.prepare(*ours) if ours else ()
+        replaced = dict(zip(map(id, ours), prepared if len(ours) > 1 else [prepared], strict=True))
+        objects = [replaced.get(id(thing), thing) for thing in objects]
+        for thing in objects:
+            if isinstance(thing, torch.utils.data.DataLoader):
+                self._loaders.append(thing)
+            else:
+                self._objects.append(thing)
+                self._restore(len(self._objects) - 1)
+        if not self._loop:
+            if self.rank:
+                torch.manual_seed(self.seed + self.rank)  # equal weights, but noise of its own
+            self._clock = Clock()
+        return objects[0] if len(objects) == 1 else tuple(objects)
+
+    def unwrap(self, net: nn.Module) -> nn.Module:
+        """The module itself, without the wrapper that several processes need."""
+        return getattr(net, "module", net) if isinstance(net, nn.parallel.DistributedDataParallel) else net
+
+    def steps(self, n: int):
+        """0..n-1, with a progress bar and timed saves; goes on after the last saved step, and yields nothing once finished."""
+        with self._loop_of(n, self._label()) as (start, progress):
+            for step in range(start, n):
+                self.count += 1
+                self._position = {"at": step + 1}
+                yield step
+                progress.update()
+                self._tick()
+                if self._stopped:
+                    break
+
+    def epochs(self, n: int):
+        """0..n-1 like `steps`, for epochs whose batches come from `batches`; goes on in the middle of an epoch."""
+        with self._loop_of(n, self._label("epochs"), epochs=True) as (start, progress):
+            for epoch in range(start, n):
+                self._position = {"at": epoch}
+                self._pass, self._batched = 0, False
+                yield epoch
+                if not self._batched:
+                    self.count += 1
+                self._position = {"at": epoch + 1}
+                progress.update()
+                self._tick()
+                if self._stopped:
+                    break
+
+    def batches(self, loader):
+        """The batches of one epoch, with a progress bar and timed saves; a resumed epoch goes on at the batch after the last saved one.
+
+        To get there the loader is run, without training, from the epoch's first batch: its workers must not persist between epochs.
+        """
+        if not self._epochs:
+            raise RuntimeError("run.batches belongs inside `for epoch in run.epochs(...)`")
+        self._pass, self._batched = self._pass + 1, True
+        number, begun = self._pass, 0
+        if self._saved:
+            if number < self._saved["position"]["pass"]:
+                return
+            begun = self._saved["position"]["batch"]
+            self._set_data_random(self._saved["data_random"])
+        at, data_random = self._position["at"], self._get_data_random()
+        with self._data_random:
+            iterator = iter(loader)
+            for _ in range(begun):
+                next(iterator)
+        if self._saved:
+            self._resume()
+        length = len(loader) if hasattr(loader, "__len__") else None
+        with bar(length, begun, self._label(f"epoch {at + 1}"), self.main) as progress:
+            while True:
+                with self._data_random:
+                    batch = next(iterator, self)
+                if batch is self:
+                    break
+                self.count, begun = self.count + 1, begun + 1
+                self._position = {"at": at, "pass": number, "batch": begun, "data_random": data_random}
+                yield batch
+                progress.update()
+                self._tick()
+                if self._stopped:
+                    break
+        self._position = {"at": at, "pass": number, "batch": begun, "data_random": data_random}
+
+    def step(self, loss: torch.Tensor, opt) -> bool:
+        """Backward, clip, optimiser step, zero_grad; with accumulate=k the optimiser moves at every k-th call. True if it moved.
+
+        Only `opt`'s own parameters get gradients, so two optimisers (a GAN's) do not disturb each other.
+        """
+        opt = getattr(opt, "optimizer", opt)
+        parameters = [p for group in opt.param_groups for p in group["params"] if p.requires_grad]
+        calls = self._pending.get(id(opt), 0) + 1
+        self._losses, detached = self._losses + 1, loss.detach()
+        self._loss_sum = detached if self._loss_sum is None else self._loss_sum + detached
+        if self.accumulate > 1:
+            loss = loss / self.accumulate
+        if self.processes == 1:
+            loss.backward(inputs=parameters)
+        else:  # every parameter's hook must fire, so what other losses left is cleared first
+            if calls == 1:
+                opt.zero_grad(set_to_none=True)
+            loss.backward()
+        moves = calls == self.accumulate
+        self._pending[id(opt)] = 0 if moves else calls
+        if self._accelerator is not None:  # a prepared scheduler moves when its optimiser does
+            self._accelerator.gradient_state._set_sync_gradients(moves)
+        if moves:
+            if self.clip is not None:
+                nn.utils.clip_grad_norm_(parameters, self.clip)
+            opt.step()
+            opt.zero_grad(set_to_none=True)
+        return moves
+
+    def stop(self) -> None:
+        """End the loop after this step as if it had been the last: early stopping that a resumed run repeats."""
+        self._stopped = True
+
+    def _begin(self, n: int, epochs: bool = False) -> int:
+        """Where the loop that begins now goes on."""
+        if self._inside:
+            raise RuntimeError("a run has one loop at a time — give a further training its own run.part(name)")
+        self._loop, self._inside, self._epochs, self._stopped = self._loop + 1, True, epochs, False
+        start, saved = 0, self._saved
+        self._replayed = bool(saved) and (self._loop < saved["loop"] or saved["done"])
+        if saved:
+            start = n if self._replayed else saved["position"]["at"]
+            if self._loop == saved["loop"] and (saved["done"] or "pass" not in saved["position"]):
+                self._resume()
+        self._position = {"at": start}
+        if not self._replayed:
+            self._clock.start()
+        return start
+
+    def _end(self) -> None:
+        self._clock.stop()
+        for opt in self._objects:  # gradients of a begun accumulation are not saved, so nothing may depend on them
+            if isinstance(opt, torch.optim.Optimizer) and any(self._pending.values()):
+                opt.zero_grad()
+        self._pending, self._inside, self._epochs = {}, False, False
+        if not self._replayed:
+            self._save(done=True)
+        self._flush()
+
+    @contextlib.contextmanager
+    def _loop_of(self, n: int, label: str, epochs: bool = False):
+        """One loop from its start, or from where it is resumed, to its end; a `break` ends it too, but is not saved as its end."""
+        start = self._begin(n, epochs)
+        try:
+            with bar(n, start, label, self.main) as progress:
+                yield start, progress
+        except GeneratorExit:
+            self._clock.stop()
+            self._inside = self._epochs = False
+            self._flush()
+            raise
+        self._end()
+
+    def _tick(self) -> None:
+        """The end of a step: save if it is time."""
+        if self.processes > 1:
+            if self.count % 16 == 0 and self._share(time.monotonic() >= self._next_save):
+                self._save()
+        elif time.monotonic() >= self._next_save and not any(self._pending.values()):
+            self._save()
+
+    # --------------------------------------------------------------------------------------------------- history and pictures
+
+    def log(self, **numbers) -> None:
+        """One row of history.csv (step, seconds, cpu_seconds, then `numbers`), TensorBoard scalars, the live chart, now and then log.txt."""
+        if self._saved:
+            return  # this row is already in the history that the saved state left
+        seconds, cpu_seconds = self.seconds, self.cpu_seconds
+        with self._aside():
+            step = self._step()
+            numbers = {name: number(name, value) for name, value in numbers.items()}
+            self._history.add({"step": step, "seconds": round(seconds, 3), "cpu_seconds": round(cpu_seconds, 3), **numbers})
+            self._losses, self._loss_sum = 0, None
+            if not self.main:
+                return
+            with self._disk():
+                if self._tensorboard is None:
+                    from torch.utils.tensorboard import SummaryWriter
+
+                    self._tensorboard = SummaryWriter(str(self.path("tensorboard")), purge_step=step)
+                for name, value in numbers.items():
+                    self._tensorboard.add_scalar(name, value, step)
+            now = time.monotonic()
+            if now - self._said >= FLUSH_SECONDS or not self._inside:
+                self._said = now
+                shown = " · ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+                self._log_lines.append(f"step {step} · {shown} · {seconds:.1f} s")
+                self._show_chart(numbers)
+            if now - self._flushed >= FLUSH_SECONDS or not self._inside:
+                self._flush()
+
+    def _step(self) -> int:
+        """The steps so far, this one included; an epoch without batches is one step."""
+        return self.count + (self._epochs and not self._batched)
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """Every column logged so far, as lists of equal length (NaN where a row has no value)."""
+        return self._history.columns()
+
+    @property
+    def mean_loss(self) -> float:
+        """The mean of the losses given to `step` since the last `log` (NaN if there were none); it survives a kill."""
+        return float(self._loss_sum) / self._losses if self._losses else math.nan
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time of this training, before a resume included; without what the run itself spends on logs, pictures and saves."""
+        return self._clock.read()[1]
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time of this training, counted like `cpu_seconds`."""
+        return self._clock.read()[0]
+
+    def picture(self, image, name: str | None = None) -> None:
+        """Keep a picture as progress/000123.png (the step), or progress/NAME.png.
+
+        image: floats [3,H,W] or [H,W,3] in [0,1], a PIL picture, or a matplotlib figure.
+        """
+        if self._saved or not self.main:
+            return
+        with self._aside(), self._disk():
+            path = self.path("progress") / f"{name or f'{self._step():06d}'}.png"
+            path.parent.mkdir(exist_ok=True)
+            temporary = path.with_suffix(".tmp")
+            if hasattr(image, "savefig"):
+                image.savefig(temporary, format="png")
+            else:
+                (image if hasattr(image, "save") else to_pil(image)).save(temporary, format="png")
+            os.replace(temporary, path)
+
+    def pictures(self) -> list[Path]:
+        """The pictures kept so far, in order."""
+        return sorted(self.path("progress").glob("*.png"))
+
+    def keep_best(self, net: nn.Module, name: str, mode: str = "max", card_text: str = "") -> bool:
+        """`keep` the network if the newest `name` in the history is the best so far; True if it was."""
+        if mode not in ("max", "min"):
+            raise ValueError(f"mode {mode!r}: must be max or min")
+        if self._saved:
+            return False
+        values = [row[name] for row in self._history.rows if name in row]
+        if not values:
+            raise ValueError(f"keep_best: nothing called {name!r} was logged yet")
+        sign = 1 if mode == "max" else -1
+        best = math.isfinite(values[-1]) and all(not sign * value >= sign * values[-1] for value in values[:-1])
+        if best:
+            self.keep(net, card_text or f"> {self.chapter}, the best by {name}: {values[-1]:.4g} at step {self._step()}.")
+        return best
+
+    def keep(self, net: nn.Module, card_text: str = "", samples=None) -> None:
+        """Save the network as model/, loadable by `zoo.load`, in place of the one kept before."""
+        if not self._saved and self.main:
+            with self._aside(), self._disk():
+                zoo.save(self.unwrap(net), self.path("model"), card_text, samples, module=f"imggen_core.{self.chapter}")
+
+    def _show_chart(self, numbers: dict) -> None:
+        if settings.headless():
+            return
+        if self._chart is None:
+            from .widgets import LiveChart
+
+            self._chart = LiveChart(list(numbers))
+        self._chart.update(self.history)
+
+    def _flush(self) -> None:
+        """Bring history.csv, log.txt and the event files up to date."""
+        if self.main:
+            with self._disk():
+                if self._history is not None:
+                    self._history.flush()
+                lines, self._log_lines = self._log_lines, []
+                if lines:
+                    with open(self.path("log.txt"), "a", encoding="utf-8") as file:
+                        file.write("".join(f"{line}\n" for line in lines))
+                if self._tensorboard is not None:
+                    self._tensorboard.flush()
+            self._flushed = time.monotonic()
+
+    @contextlib.contextmanager
+    def _aside(self):
+        """Stop the training's clock meanwhile."""
+        running = self._clock.stop()
+        try:
+            yield
+        finally:
+            if running:
+                self._clock.start()
+
+    def _label(self, what: str = "") -> str:
+        return " ".join(filter(None, [self.folder.name if self.folder.parent.name == "parts" else self.chapter, what]))
+
+    # --------------------------------------------------------------------------------------------------------- the saved state
+
+    def _save(self, done: bool = False) -> None:
+        """Write the state of this moment, complete or not at all."""
+        if not self._objects:
+            return
+        with self._aside():
+            begun = time.monotonic()
+            position = {key: value for key, value in self._position.items() if key != "data_random"}
+            body = {
+                "step": self.count, "loop": self._loop, "done": done, "position": position, "history_rows": len(self._history.rows),
+                "clock": list(self._clock.read()), "losses": self._losses, "loss_sum": self._loss_sum,
+                "random": self._gather(random_state(self.device)),
+                "data_random": self._position.get("data_random") or self._get_data_random(),
+                "objects": [state_of(self.unwrap(thing)) for thing in self._objects],
+            }  # fmt: skip
+            self._flush()
+            if self.main:
+                with self._disk():
+                    write_state(self.path("state"), body)
+            # A save that takes long comes less often, so that saving stays below a tenth of the time.
+            took = time.monotonic() - begun
+            self._next_save = time.monotonic() + self.save_seconds + (10 * took if self.save_seconds else 0)
+
+    def _choose_state(self) -> dict | None:
+        """The newest good state; names and removes the damaged ones on the way. Rank 0 chooses for all."""
+        folder, chosen = self.path("state"), None
+        if self.main:
+            with self._disk():
+                for leftover in folder.glob(".*"):
+                    shutil.rmtree(leftover, ignore_errors=True)
+                for path in sorted(folder.glob("step-*"), reverse=True):
+                    try:
+                        state, chosen = read_state(path), path.name
+                        break
+                    except (OSError, ValueError, KeyError, TypeError) as error:
+                        self.say(f"{path}: damaged ({error}) — going back to the state before it, or to the beginning if there is none")
+                        shutil.rmtree(path, ignore_errors=True)
+        chosen = self._share(chosen)
+        return (state if self.main else read_state(folder / chosen)) if chosen else None
+
+    def _restore(self, index: int) -> None:
+        """Give the object prepared as number `index` its saved state, if there is one."""
+        if not self._restored or index >= len(self._restored["objects"]):
+            return
+        thing, state = self.unwrap(self._objects[index]), self._restored["objects"][index]
+        self._restored["objects"][index] = None  # once is enough: its memory is free
+        try:
+            thing.set_state(state) if isinstance(thing, torch.Generator) else thing.load_state_dict(state)
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
+            raise InputError(f"{self.path('state')}: the saved state does not fit {type(thing).__name__} ({reason}) "
+                             "— the program has changed since; give another folder (--out)") from None  # fmt: skip
+
+    def _resume(self) -> None:
+        """The loop of the saved state has been reached: from here on everything is as it was then."""
+        saved, self._saved = self._saved, None
+        self._losses, self._loss_sum = saved["losses"], saved["loss_sum"]
+        if self._loss_sum is not None:
+            self._loss_sum = self._loss_sum.to(self.device)
+        if "pass" not in saved["position"]:
+            self._set_data_random(saved["data_random"])
+        if self.rank < len(saved["random"]):
+            set_random_state(saved["random"][self.rank], self.device)
+        self._clock = Clock(*saved["clock"], running=not saved["done"])
+        self._next_save = time.monotonic() + self.save_seconds
+
+    def _get_data_random(self) -> dict:
+        return {"global": self._gather(self._data_random.get()), "loaders": [generator.get_state() for generator in self._generators()]}
+
+    def _set_data_random(self, state: dict) -> None:
+        if self.rank < len(state["global"]):
+            self._data_random.set(state["global"][self.rank])
+        for generator, saved in zip(self._generators(), state["loaders"], strict=False):
+            generator.set_state(saved)
+
+    def _generators(self) -> list[torch.Generator]:
+        """The generators that loaders were given: each once, in a fixed order."""
+        found = {}
+        for loader in self._loaders:
+            batches = getattr(loader, "batch_sampler", None)
+            batches = getattr(batches, "batch_sampler", batches)
+            for owner in (loader, getattr(loader, "sampler", None), batches, getattr(batches, "sampler", None), loader.dataset):
+                generator = getattr(owner, "generator", None)
+                if isinstance(generator, torch.Generator):
+                    found[id(generator)] = generator
+        return list(found.values())
+
+    # ------------------------------------------------------------------------------------------------------- several processes
+
+    def _claim_accelerator(self) -> None:
+        """Accelerate keeps one device and precision per process: make them this run's."""
+        from accelerate import Accelerator
+        from accelerate.state import AcceleratorState, PartialState
+        from accelerate.utils import DataLoaderConfiguration
+
+        current = AcceleratorState._shared_state
+        if self._accelerator and current.get("_mixed_precision") == self.precision and current["device"].type == self.device.type:
+            return
+        AcceleratorState._reset_state(reset_partial_state=True)
+        # split_batches: a batch size means the same however many processes share the batch.
+        accelerator = Accelerator(mixed_precision=self.precision, cpu=self.device.type == "cpu",
+                                  dataloader_config=DataLoaderConfiguration(split_batches=self.processes > 1))  # fmt: skip
+        self._accelerator = self._accelerator or accelerator
+        self.device, self.rank, self.processes = accelerator.device, PartialState().process_index, PartialState().num_processes
+
+    def _share(self, value):
+        """Rank 0's JSON value, on every rank."""
+        if self.processes == 1:
+            return value
+        data = torch.tensor(list(json.dumps(value).encode()), dtype=torch.uint8, device=self.device)
+        size = torch.tensor([len(data)], device=self.device)
+        torch.distributed.broadcast(size, 0)
+        data = data if self.main else torch.empty(int(size), dtype=torch.uint8, device=self.device)
+        torch.distributed.broadcast(data, 0)
+        return json.loads(bytes(data.tolist()))
+
+    def _gather(self, state: torch.Tensor) -> list[torch.Tensor]:
+        """Every rank's bytes (of equal length), in the order of ranks."""
+        if self.processes == 1:
+            return [state]
+        parts = [torch.empty_like(state, device=self.device) for _ in range(self.processes)]
+        torch.distributed.all_gather(parts, state.to(self.device))
+        return [part.cpu() for part in parts]
+
+
+class Clock:
+    """Wall-clock and processor seconds while running."""
+
+    def __init__(self, wall: float = 0.0, cpu: float = 0.0, running: bool = True):
+        self.wall, self.cpu, self.running = wall, cpu, False
+        if running:
+            self.start()
+
+    def start(self) -> None:
+        if not self.running:
+            self.wall, self.cpu, self.running = self.wall - time.perf_counter(), self.cpu - time.process_time(), True
+
+    def stop(self) -> bool:
+        """Stop; True if it was running."""
+        was = self.running
+        self.wall, self.cpu = self.read()
+        self.running = False
+        return was
+
+    def read(self) -> tuple[float, float]:
+        return (self.wall + time.perf_counter(), self.cpu + time.process_time()) if self.running else (self.wall, self.cpu)
+
+
+class History:
+    """The rows of history.csv, in memory and, when flushed, in the file; opened with the number of rows that count."""
+
+    def __init__(self, path: Path, rows: int, write: bool):
+        self.path, self.write, self.rows, self.names, self.unwritten = path, write, [], [], None
+        if rows and path.is_file():
+            with open(path, newline="", encoding="utf-8", errors="replace") as file:
+                for row in csv.DictReader(file):
+                    if len(self.rows) < rows and None not in row and None not in row.values():
+                        self.rows.append({name: cell(value) for name, value in row.items() if value != ""})
+            self.names = list(dict.fromkeys(name for row in self.rows for name in row))
+        if write and path.is_file():
+            self.flush()
+
+    def add(self, row: dict) -> None:
+        self.rows.append(row)
+        if any(name not in self.names for name in row):
+            self.names += [name for name in row if name not in self.names]
+            self.unwritten = None  # the header has changed: the whole file is written anew
+        elif self.unwritten is not None:
+            self.unwritten += 1
+
+    def flush(self) -> None:
+        if not self.write or self.unwritten == 0 or not (self.rows or self.path.is_file()):
+            return
+        fresh = self.rows if self.unwritten is None else self.rows[-self.unwritten :]
+        text = "".join(",".join(text_of(row.get(name)) for name in self.names) + "\n" for row in fresh)
+        if self.unwritten is None:
+            write(self.path, (",".join(self.names) + "\n" if self.names else "") + text)
+        else:
+            with open(self.path, "a", encoding="utf-8", newline="") as file:
+                file.write(text)
+        self.unwritten = 0
+
+    def columns(self) -> dict[str, list[float]]:
+        return {name: [row.get(name, math.nan) for row in self.rows] for name in self.names}
+
+
+class Randomness:
+    """A second set of Python's, NumPy's and PyTorch's global generators, in force inside `with`: what data loading draws from."""
+
+    def __init__(self, seed: int):
+        outside = random_state()
+        settings.seed_everything(seed)
+        self.torch, self.python, self.numpy = torch.get_rng_state(), random.getstate(), np.random.MT19937(seed % 2**32)
+        set_random_state(outside)
+
+    def __enter__(self) -> None:
+        self.swap()
+
+    def __exit__(self, *error) -> None:
+        self.swap()
+
+    def swap(self) -> None:
+        inside = self.torch, self.python, self.numpy
+        self.torch, self.python, self.numpy = torch.get_rng_state(), random.getstate(), np.random.get_bit_generator()
+        torch.set_rng_state(inside[0])
+        random.setstate(inside[1])
+        np.random.set_bit_generator(inside[2])
+
+    def get(self) -> torch.Tensor:
+        with self:
+            return random_state()
+
+    def set(self, state: torch.Tensor) -> None:
+        with self:
+            set_random_state(state)
+
+
+def random_state(device: torch.device | None = None) -> torch.Tensor:
+    """The state of Python's, NumPy's and PyTorch's global generators (and the device's), as bytes in a tensor."""
+    from safetensors.torch import save
+
+    version, python, gauss = random.getstate()
+    numpy = np.random.get_state()
+    state = {"torch": torch.get_rng_state(), "python": torch.tensor(python, dtype=torch.int64),
+             "python_gauss": torch.tensor([version, math.nan if gauss is None else gauss], dtype=torch.float64),
+             "numpy": torch.tensor(numpy[1].astype(np.int64)), "numpy_rest": torch.tensor(numpy[2:], dtype=torch.float64)}  # fmt: skip
+    if device is not None and device.type == "cuda":
+        state["device"] = torch.cuda.get_rng_state(device)
+    elif device is not None and device.type == "mps":
+        state["device"] = torch.mps.get_rng_state()
+    return torch.frombuffer(bytearray(save(state)), dtype=torch.uint8)
+
+
+def set_random_state(blob: torch.Tensor, device: torch.device | None = None) -> None:
+    """Set what `random_state` read."""
+    from safetensors.torch import load
+
+    state = load(blob.cpu().numpy().tobytes())
+    torch.set_rng_state(state["torch"])
+    version, gauss = state["python_gauss"].tolist()
+    random.setstate((int(version), tuple(state["python"].tolist()), None if math.isnan(gauss) else gauss))
+    position, has_gauss, cached = state["numpy_rest"].tolist()
+    np.random.set_state(("MT19937", state["numpy"].numpy().astype(np.uint32), int(position), int(has_gauss), cached))
+    if "device" in state and device is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(state["device"], device)
+    elif "device" in state and device is not None and device.type == "mps":
+        torch.mps.set_rng_state(state["device"])
+
+
+# ---------------------------------------------------------------------------------------------------------------- state on disk
+
+
+def write_state(folder: Path, body: dict) -> Path:
+    """Write folder/step-N/{state.safetensors,state.json} under another name, through to the disk, and rename; keep the newest two."""
+    from safetensors.torch import save
+
+    name = f"step-{body['step']:08d}"  # -01 and so on: the same step again, such as a timed save and then the loop's last
+    final = next(folder / (name + end) for end in ["", *(f"-{i:02d}" for i in range(1, 100))] if not (folder / (name + end)).exists())
+    temporary = folder / f".saving-{os.getpid()}"
+    tensors = {}
+    skeleton = pack(body, tensors, "state")
+    data = save(tensors)
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        header = {"sha256": hashlib.sha256(data).hexdigest(), "sha256_of_state": digest(skeleton), "state": skeleton}
+        for name, content in (("state.safetensors", data), ("state.json", json.dumps(header).encode())):
+            with open(temporary / name, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(temporary, final)
+        sync_folder(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    for path in sorted(folder.glob("step-*"))[:-KEPT]:
+        shutil.rmtree(path, ignore_errors=True)
+    return final
+
+
+def read_state(path: Path) -> dict:
+    """What `write_state` wrote; ValueError, OSError or KeyError that says what is wrong with it."""
+    from safetensors.torch import load
+
+    for name in ("state.json", "state.safetensors"):
+        if not (path / name).is_file():
+            raise ValueError(f"{name} is missing")
+        if not (path / name).stat().st_size:
+            raise ValueError(f"{name} is empty")
+    try:
+        header = json.loads((path / "state.json").read_bytes())
+        intact = digest(header["state"]) == header["sha256_of_state"]
+    except (ValueError, KeyError, TypeError):
+        intact = False
+    if not intact:
+        raise ValueError("state.json is not what was written")
+    data = (path / "state.safetensors").read_bytes()
+    if hashlib.sha256(data).hexdigest() != header["sha256"]:
+        raise ValueError("state.safetensors is not what was written")
+    return unpack(header["state"], load(data))
+
+
+def digest(value) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+def pack(value, tensors: dict[str, torch.Tensor], where: str):
+    """`value` as JSON, its tensors moved to `tensors`; TypeError names the place of what cannot be saved."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value.item() if isinstance(value, np.generic) else value  # np.float64 is a float
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        tensors[where] = torch.from_numpy(value.copy())
+        return {"array": where}
+    if isinstance(value, torch.Tensor):
+        turned = value.dim() == 4 and not value.is_contiguous() and value.is_contiguous(memory_format=torch.channels_last)
+        tensors[where] = value.detach().to("cpu", copy=True).contiguous()  # copied: safetensors refuses tensors that share memory
+        return {"tensor": where, "layout": "channels_last" if turned else "plain"}
+    if isinstance(value, dict):
+        kind = "counter" if isinstance(value, collections.Counter) else "dict"
+        return {kind: [[pack(key, tensors, f"{where}.key{i}"), pack(item, tensors, f"{where}.{i}.{key}")]
+                       for i, (key, item) in enumerate(value.items())]}  # fmt: skip
+    if isinstance(value, (list, tuple)):
+        items = [pack(item, tensors, f"{where}.{i}") for i, item in enumerate(value)]
+        return {"tuple": items} if isinstance(value, tuple) else items
+    raise TypeError(f"{where}: a {type(value).__name__} cannot be saved — keep numbers, texts, tensors, lists and dicts in a state")
+
+
+def unpack(value, tensors: dict[str, torch.Tensor]):
+    """What `pack` packed."""
+    if isinstance(value, list):
+        return [unpack(item, tensors) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kind, content = next(iter(value.items()))
+    if kind == "tensor":
+        turned = value["layout"] == "channels_last"
+        return tensors[content].contiguous(memory_format=torch.channels_last) if turned else tensors[content]
+    if kind == "array":
+        return tensors[content].numpy()
+    if kind == "tuple":
+        return tuple(unpack(item, tensors) for item in content)
+    pairs = {unpack(key, tensors): unpack(item, tensors) for key, item in content}
+    return collections.Counter(pairs) if kind == "counter" else pairs
+
+
+def state_of(thing):
+    return thing.get_state() if isinstance(thing, torch.Generator) else thing.state_dict()
+
+
+def write(path: Path, text: str) -> None:
+    """Write a text file in one piece: through to the disk under another name, then renamed."""
+    temporary = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        with open(temporary, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` last through a power cut, where the system can (Windows cannot)."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+# ----------------------------------------------------------------------------------------------------------------- small things
+
+
+def fresh_folder(chapter: str) -> Path:
+    """A new folder runs/CHAPTER-YYYYmmdd-HHMMSS."""
+    name = f"{chapter}-{datetime.now():%Y%m%d-%H%M%S}"
+    for suffix in ("", *(f"-{i}" for i in range(2, 1000))):
+        folder = settings.RUNS / (name + suffix)
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            return folder
+    raise InputError(f"{settings.RUNS}: no free name for a run's folder — give one (--out)")
+
+
+def bar(total: int | None, initial: int, label: str, shown: bool):
+    """A progress bar: Jupyter's in a notebook, a plain one elsewhere; it appears after a second."""
+    if settings.headless():
+        from tqdm import tqdm
+    else:
+        from tqdm.auto import tqdm
+    import sys
+
+    interval = 0.2 if sys.stderr.isatty() or not settings.headless() else 10
+    return tqdm(total=total, initial=initial, desc=label, disable=not shown, leave=False, delay=1, mininterval=interval)
+
+
+def number(name: str, value) -> float:
+    """`value` as a Python number."""
+    value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, (int, float)):
+        return value
+    if value is None:
+        return math.nan
+    raise TypeError(f"log: {name} is a {type(value).__name__}, not a number")
+
+
+def cell(text: str) -> float:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
+def text_of(value) -> str:
+    return "" if value is None else repr(int(value) if isinstance(value, bool) else value)
+
+
+def plain(value, finite: bool = False):
+    """`value` as JSON has it: tuples as lists, paths as texts, tensors as numbers; with `finite`, NaN and infinity as None."""
+    if isinstance(value, dict):
+        return {str(key): plain(item, finite) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item, finite) for item in value]
+    if isinstance(value, (torch.Tensor, np.ndarray, np.generic)):
+        return plain(value.tolist(), finite)
+    if isinstance(value, float) and finite and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def to_pil(image):
+    """A PIL picture from floats [3,H,W] or [H,W,3] in [0,1]."""
+    from PIL import Image
+
+    array = image.detach().float().cpu().numpy() if isinstance(image, torch.Tensor) else np.asarray(image, dtype=np.float32)
+    if array.ndim == 3 and array.shape[0] == 3 and array.shape[2] != 3:
+        array = array.transpose(1, 2, 0)
+    if array.ndim != 3 or array.shape[2] != 3:
+        raise ValueError(f"picture: needs [3,H,W] or [H,W,3], not {list(array.shape)}")
+    return Image.fromarray((np.nan_to_num(array).clip(0, 1) * 255).round().astype(np.uint8))
