@@ -1,4 +1,5 @@
 """Picture files in and out, folders of pictures, public data sets, and PSNR."""
+
 from __future__ import annotations
 
 import math
@@ -47,7 +48,7 @@ def open_image(path: str | os.PathLike, image_size: int | tuple[int, int] | None
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(svg.find(path), formats=FORMATS) as picture:
             if math.prod(picture.size) > FILE_PIXELS:
-                raise InputError(f"{name}: is {picture.width} × {picture.height} pixels, more than {FILE_PIXELS:,} — give a smaller picture")
+                raise InputError(f"{name}: is {picture.width} × {picture.height} pixels, over {FILE_PIXELS:,} — give a smaller picture")
             pixels = _as_float(ImageOps.exif_transpose(picture))
     except UnidentifiedImageError:
         empty = svg.find(path).stat().st_size == 0
@@ -96,12 +97,7 @@ def fit(image: Tensor, size: int | tuple[int, int]) -> Tensor:
 
 def as_array(image) -> np.ndarray:
     """Any image – tensor [3,H,W] or [1,H,W], array [H,W,3] or [H,W], Pillow picture – as a float array [H,W,3]."""
-    if isinstance(image, Image.Image):
-        return _as_float(image)
-    is_tensor = hasattr(image, "detach")
-    pixels = image.detach().cpu().float().numpy() if is_tensor else np.asarray(image)
-    if pixels.dtype == np.uint8:
-        pixels = pixels.astype(np.float32) / 255
+    pixels, is_tensor = _floats(image), hasattr(image, "detach")
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     channels_first = pixels.ndim == 3 and pixels.shape[0] in (1, 3) and (is_tensor or pixels.shape[2] not in (1, 3))
@@ -110,6 +106,17 @@ def as_array(image) -> np.ndarray:
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
         raise ValueError(f"an image has the shape [3,H,W] or [H,W,3], not {list(np.shape(image))}")
     return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+
+
+def _floats(image) -> np.ndarray:
+    """Any array, tensor or picture as a float array of the same shape; bytes are scaled to [0,1]."""
+    if isinstance(image, Image.Image):
+        return _as_float(image)
+    if hasattr(image, "detach"):
+        image = image.detach().cpu()
+        image = (image if str(image.dtype) == "torch.uint8" else image.float()).numpy()
+    image = np.asarray(image)
+    return image.astype(np.float32) / 255 if image.dtype == np.uint8 else image
 
 
 def to_uint8(image) -> np.ndarray:
@@ -151,12 +158,10 @@ def enlarge(image: Tensor, factor: int, kind: str = "bicubic") -> Tensor:
 
 def psnr(a, b) -> float:
     """Peak signal-to-noise ratio in dB of two images (or equal batches) with values in [0,1]; 100 when nearly identical."""
-    if np.shape(a) != np.shape(b) or len(np.shape(a)) == 3:
-        a, b = as_array(a), as_array(b)
-    a, b = (np.asarray(image.detach().cpu() if hasattr(image, "detach") else image, np.float64) for image in (a, b))
+    a, b = _floats(a), _floats(b)
     if a.shape != b.shape:
-        raise ValueError(f"psnr of images of different sizes: {list(a.shape)} and {list(b.shape)}")
-    error = float(np.mean((a - b) ** 2))
+        raise ValueError(f"psnr of images of different shapes: {list(a.shape)} and {list(b.shape)}")
+    error = float(np.mean((a.astype(np.float64) - b) ** 2))
     return 100.0 if error < 1e-10 else -10 * math.log10(error)
 
 
@@ -194,9 +199,10 @@ def public(name: str, *, train: bool = True, root: str | os.PathLike = DATA, tra
     split = {"train": train} if name in ("cifar10", "cifar100", "mnist", "fashion-mnist") else {"split": _split(name, train)}
     try:
         return kind(Path(root) / name, download=True, transform=transform or functional.to_tensor, **split)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, ImportError) as error:
         reason = " ".join(str(error).split())[:120].rstrip(".")
-        raise InputError(f"{name}: could not be downloaded ({reason}) — connect to the network, or put torchvision's files into {Path(root) / name}") from None
+        where = f"or put torchvision's files into {Path(root) / name}"
+        raise InputError(f"{name}: could not be downloaded ({reason}) — connect to the network, {where}") from None
 
 
 def _split(name: str, train: bool) -> str:

@@ -1,6 +1,8 @@
 """SVG in and out: reads an untrusted file safely, finds its native size, rasterises it with CairoSVG on white; writes clean SVG."""
+
 from __future__ import annotations
 
+import difflib
 import gzip
 import io
 import json
@@ -8,6 +10,7 @@ import math
 import numbers
 import os
 import re
+import signal
 import subprocess
 import sys
 import zlib
@@ -18,7 +21,8 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from imggen_core.kit.settings import ROOT, InputError, nearest
+from imggen_core.kit import svg_cairo
+from imggen_core.kit.settings import ROOT, InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,9 +30,8 @@ if TYPE_CHECKING:
 FILE_BYTES = 5_000_000
 PIXELS = 4_194_304  # 2048 × 2048
 SIDE = 4096  # the longest side that can be asked for
-CAIRO_SIDE = 32_767
-CPU_SECONDS, WALL_SECONDS, MEMORY = 4, 8, 1 << 30
-SANDBOX = Path(__file__).with_name("svg_sandbox.py")
+TRUSTED_PIXELS = 16 * PIXELS
+CPU_SECONDS, WALL_SECONDS, MEMORY = 3, 6, 1 << 30
 
 
 @dataclass(frozen=True)
@@ -44,13 +47,13 @@ class Svg:
 def read(path_or_text: str | os.PathLike) -> Svg:
     """The SVG in a file (a path) or in `path_or_text` itself (it starts with `<`); InputError if it is not one that can be drawn."""
     name, text = _load(path_or_text)
-    native = _in_child(name, text, draw=False)[0]["native"]
+    native = _draw(name, text, draw=False)[0]["native"]
     if native is None:
         raise InputError(f"{name}: no width, height or viewBox — give the size with image_size=…, for example 256 or 320x200")
     return Svg(text, *native, name)
 
 
-def rasterise(svg: Svg | str, width: int | None = None, height: int | None = None, scale: float = 1, *, trusted: bool = False) -> np.ndarray:
+def rasterise(svg: Svg | str, width: int | None = None, height: int | None = None, scale: float = 1, *, trusted=False) -> np.ndarray:
     """Draw `svg` (an Svg, or SVG text) on white; returns float32 [H,W,3] in [0,1].
 
     With `width` or `height` alone the aspect ratio is kept; with both, the drawing is fitted inside and centred. `scale` multiplies the size.
@@ -62,9 +65,7 @@ def rasterise(svg: Svg | str, width: int | None = None, height: int | None = Non
             _whole(side, name)
     if not 0 < scale < math.inf:
         raise InputError(f"{name}: scale is {scale} — give a positive number")
-    if trusted:
-        return _here(text, width, height, scale)
-    return _on_white(*_in_child(name, text, width=width, height=height, scale=scale))
+    return _on_white(*_draw(name, text, trusted=trusted, width=width, height=height, scale=scale))
 
 
 def target(path: str | os.PathLike, image_size: int | str | tuple[int, int] | None = None) -> Tensor:
@@ -72,17 +73,16 @@ def target(path: str | os.PathLike, image_size: int | str | tuple[int, int] | No
 
     `image_size`: None for the native size; a number for the longer side; (width, height) or "WxH" for exactly that, the picture fitted inside.
     """
-    import torch
-
     from imggen_core.kit import images
 
-    name = _name(path)
     size = parse_size(image_size)
     if not _is_text(path) and images.is_picture(find(path)):
-        return images.open_image(find(path), size)
+        return images.open_image(path, size)
     name, text = _load(path)
     asked = {"longer": size} if isinstance(size, int) else dict(zip(("width", "height"), size or (), strict=False))
-    pixels = _on_white(*_in_child(name, text, **asked))
+    pixels = _on_white(*_draw(name, text, **asked))
+    import torch  # late: a refusal need not wait for it
+
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
@@ -102,7 +102,7 @@ def parse_size(image_size) -> int | tuple[int, int] | None:
     if len(sides) not in (1, 2):
         raise InputError(f"image_size: {_short(image_size)} is not a size — give the longer side (256) or both (320x200)")
     if math.prod(sides) > PIXELS:
-        raise InputError(f"image_size: {sides[0]}x{sides[-1]} is {math.prod(sides):,} pixels and at most {PIXELS:,} are drawn — give a smaller one")
+        raise InputError(f"image_size: {sides[0]}x{sides[-1]} is more than the {PIXELS:,} pixels that are drawn — give a smaller one")
     return sides[0] if len(sides) == 1 else tuple(sides)
 
 
@@ -136,18 +136,19 @@ def _name(path_or_text) -> str:
 
 def find(path: str | os.PathLike) -> Path:
     """The ordinary file at `path`, seen from the working folder or else from the project's; InputError naming the nearest if there is none."""
-    name = str(path)
+    name = str(path).replace("\0", "?")
     try:
         given = Path(path).expanduser()
         found = next((choice for choice in (given, ROOT / given) if choice.exists()), None)
     except (OSError, ValueError, RuntimeError):
         raise InputError(f"{_short(name)}: not a usable path — give the path of a file") from None
+    if not name.strip():
+        raise InputError("target: an empty path — give the path of an SVG or a picture")
     if found is None:
         folder = next((choice for choice in (given.parent, ROOT / given.parent) if choice.is_dir()), None)
-        names = [entry.name for entry in folder.iterdir() if entry.is_file()] if folder else []
-        close = nearest(given.name, names) if names else ""
-        hint = close if close.startswith("did you mean") else "check the path"
-        raise InputError(f"{name}: no such file — {hint}")
+        names = [entry.name for entry in folder.iterdir()] if folder and os.access(folder, os.R_OK) else []
+        close = difflib.get_close_matches(given.name, names, n=1, cutoff=0.8)
+        raise InputError(f"{name}: no such file — {f'did you mean {close[0]}?' if close else 'check the path'}")
     if found.is_dir():
         raise InputError(f"{name}: is a folder — give the path of a file in it")
     if not found.is_file():
@@ -207,19 +208,13 @@ def _decode(name: str, data: bytes) -> str:
 # Drawing
 
 
-def _in_child(name: str, text: str, *, draw=True, width=None, height=None, longer=None, scale=1) -> tuple[dict, bytes]:
-    """What the sandbox answers: {"native": [w, h] or None, "size": [w, h]} and the pixels; InputError for whatever it refuses."""
-    request = {
-        "draw": draw, "width": width, "height": height, "longer": longer, "scale": scale,
-        "pixels": PIXELS, "side": CAIRO_SIDE, "cpu_seconds": CPU_SECONDS, "memory": MEMORY,
-    }  # fmt: skip
-    command = [sys.executable, "-P", str(SANDBOX)]
-    try:
-        done = subprocess.run(command, input=json.dumps(request).encode() + b"\n" + text.encode(), capture_output=True, timeout=WALL_SECONDS)
-    except subprocess.TimeoutExpired:
-        raise InputError(f"{name}: takes more than {WALL_SECONDS} seconds to draw — simplify it") from None
-    head, _, pixels = done.stdout.partition(b"\n")
-    answer = json.loads(head) if done.returncode == 0 and head else {"error": _how_it_died(done)}
+def _draw(name: str, text: str, *, trusted=False, draw=True, width=None, height=None, longer=None, scale=1) -> tuple[dict, bytes]:
+    """What `svg_cairo.work` answers, in this process if `trusted`, else in a child under limits; InputError for what it refuses."""
+    request = {"draw": draw, "width": width, "height": height, "longer": longer, "scale": scale}
+    if trusted:
+        answer, pixels = svg_cairo.work(request | {"pixels": TRUSTED_PIXELS}, text.encode())
+    else:
+        answer, pixels = _in_child(request | {"pixels": PIXELS, "cpu_seconds": CPU_SECONDS, "memory": MEMORY}, text.encode())
     if answer.get("error") == "memory":
         answer["error"] = f"needs more than {MEMORY >> 20:,} MB of memory to draw — simplify it"
     if "error" in answer:
@@ -227,31 +222,21 @@ def _in_child(name: str, text: str, *, draw=True, width=None, height=None, longe
     return answer, pixels
 
 
-def _how_it_died(done: subprocess.CompletedProcess) -> str:
-    import signal
-
+def _in_child(request: dict, text: bytes) -> tuple[dict, bytes]:
+    command = [sys.executable, "-P", svg_cairo.__file__]
+    try:
+        done = subprocess.run(command, input=json.dumps(request).encode() + b"\n" + text, capture_output=True, timeout=WALL_SECONDS)
+    except subprocess.TimeoutExpired:
+        return {"error": f"takes more than {WALL_SECONDS} seconds to draw — simplify it"}, b""
+    if done.returncode == 0:
+        head, _, pixels = done.stdout.partition(b"\n")
+        return json.loads(head), pixels
+    if done.returncode == -getattr(signal, "SIGXCPU", 0):
+        return {"error": f"takes more than {CPU_SECONDS} seconds to draw — simplify it"}, b""
+    if done.returncode < 0:
+        return {"error": f"is too large or too deep to draw (signal {-done.returncode}) — simplify it"}, b""
     last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-    if done.returncode in (-getattr(signal, "SIGXCPU", 0), -signal.SIGKILL if hasattr(signal, "SIGKILL") else 0):
-        return f"takes more than {CPU_SECONDS} seconds to draw — simplify it"
-    if "MemoryError" in last:
-        return "memory"
-    if "RecursionError" in last or done.returncode < 0:
-        return "is nested too deeply or too large to draw — flatten its groups and references"
-    raise RuntimeError(f"the SVG sandbox failed: {last}")
-
-
-def _here(text: str, width, height, scale) -> np.ndarray:
-    """Draw text of our own in this process."""
-    from cairosvg.parser import Tree
-    from cairosvg.surface import PNGSurface
-
-    surface = PNGSurface(Tree(bytestring=text.encode(), unsafe=False), None, 96, None, None, None, scale, *_scaled(width, height, scale), "white")
-    surface.cairo.flush()
-    return _on_white({"size": [surface.width, surface.height]}, surface.cairo.get_data())
-
-
-def _scaled(width, height, scale):
-    return width and width * scale, height and height * scale
+    return {"error": "memory" if "MemoryError" in last else f"could not be drawn ({last[:160]}) — see imggen doctor"}, b""
 
 
 def _on_white(answer: dict, pixels) -> np.ndarray:
@@ -298,7 +283,7 @@ def number(value: float, name: str = "number") -> str:
 def _plain(value, name: str) -> str:
     if isinstance(value, str):
         return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]", "", value)  # no XML can hold these
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, list | tuple):
         return " ".join(_plain(part, name) for part in value)
     return number(value, name)
 
