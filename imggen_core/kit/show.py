@@ -194,9 +194,7 @@ def curves(
             axes.set_yscale("log")
         for name, level in (marks or {}).items():
             axes.axhline(level, color="#9aa0a8", linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-            axes.annotate(
-                name, (0, level), xycoords=("axes fraction", "data"), xytext=(3, 2), textcoords="offset points", fontsize=8, color="#6b7078"
-            )
+            ends.append((axes.get_xlim()[1], level, name, "#6b7078"))
         _name_ends(axes, ends)
     return figure
 

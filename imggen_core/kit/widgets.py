@@ -57,7 +57,7 @@ class Mover(ipywidgets.VBox):
     def __init__(self, function: Callable, controls: Mapping[str, Control], title: str = ""):
         self.function = function
         self.controls = {name: _widget(name, control) for name, control in controls.items()}
-        self.picture = ipywidgets.Image(format="png")
+        self.picture = ipywidgets.Image(format="png", layout={"border": f"1px solid {show.PALE}"})
         self.picture.add_class("imggen-picture")
         self.status = ipywidgets.HTML()
         self.status.add_class("imggen-status")
@@ -73,9 +73,8 @@ class Mover(ipywidgets.VBox):
             _show(self.picture, to_pil(self.function(**values)))
             self.status.value = ""
         except Exception as error:  # an exception in a widget's callback would vanish
-            moved = f"{change['owner'].description} = {change['new']}: " if change else ""
-            kind = "" if isinstance(error, settings.InputError) else f"{type(error).__name__}: "
-            self.status.value = _error(" ".join(f"{moved}{kind}{error}".split()))
+            moved = f"{change['owner'].description} = {change['new']}: {type(error).__name__}: " if change else f"{type(error).__name__}: "
+            self.status.value = _error(f"{'' if isinstance(error, settings.InputError) else moved}{' '.join(str(error).split())}")
 
 
 class Player(ipywidgets.VBox):
@@ -108,7 +107,7 @@ class LiveChart:
 
     def __init__(self, names: Sequence[str] | None = None, every: float = 2.0):
         self.names, self.every, self.next_time = names, every, 0.0
-        self.picture = ipywidgets.Image(format="png")
+        self.picture = ipywidgets.Image(format="png", layout={"border": f"1px solid {show.PALE}"})
         self.picture.add_class("imggen-chart")
         self.shown = False
 
@@ -153,7 +152,12 @@ def _numbers(values) -> np.ndarray:
 
 def _widget(name: str, control: Control):
     """The widget of one control; it reports a value when it is let go, not on the way."""
-    common = {"description": name.replace("_", " "), "continuous_update": False, "style": {"description_width": "90px"}}
+    common = {
+        "description": name.replace("_", " "),
+        "continuous_update": False,
+        "style": {"description_width": "90px"},
+        "layout": {"width": "360px"},
+    }
     if isinstance(control, Slider):
         kind = ipywidgets.IntSlider if control.whole else ipywidgets.FloatSlider
         digits = len(f"{control.step:.6f}".rstrip("0").split(".")[1])
