@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import inspect
+import io
 import json
 import os
 import platform
@@ -15,6 +17,7 @@ import sys
 import tempfile
 import time
 import uuid
+import warnings
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -255,7 +258,7 @@ def claim(folder: Path, chapter: str, scale: str, parameters: dict) -> None:
         if any(folder.iterdir()):
             raise InputError(f"--out {shown(folder)}: holds other files, and no run — name a new or an empty folder")
         part = path.with_name("params.json.part")
-        part.write_text(json.dumps(wanted, indent=1) + "\n")
+        part.write_text(json.dumps(wanted, indent=2) + "\n")
         part.replace(path)
         return
     try:
@@ -306,18 +309,16 @@ def sample(
     out: Annotated[Optional[Path], typer.Option(metavar="FILE", help="Default: MODEL-SEED.png in this folder.")] = None,
 ):
     """Draw pictures from a trained model; --CONTROL VALUE sets one of its controls."""
-    from imggen_core.kit import images, sampler, zoo
+    from imggen_core.kit import images, sampler
 
     if not 1 <= n <= 1024:
         raise InputError(f"-n {n}: wants a number of pictures from 1 to 1024")
-    if not 0 <= seed < 2**63:
-        raise InputError(f"--seed {seed}: wants a whole number of at least 0")
-    generator = zoo.load(model)
+    generator = load(model)
     if not hasattr(generator, "controls"):
         raise InputError(f"{model}: draws no samples")
     own = {name.replace("_", "-") for name in generator.controls}
     given = controls(context.args, [f"--{name}" for name in own] + ["--seed", "--out", "-n"])
-    given = sampler.checked(generator.controls, given)
+    sampler.checked(generator.controls, given)
     out = Path(out or f"{Path(model).name}-{seed}.png").expanduser()
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise InputError(f"--out {out}: wants a name that ends in .png or .jpg")
@@ -327,10 +328,18 @@ def sample(
         )
     from torchvision.utils import make_grid
 
-    pictures = generator.sample(n, seed, **given)
+    pictures = sampler.pictures(generator, n, seed, **given)
     images.save_image(make_grid(pictures, nrow=int(n**0.5 + 0.999), pad_value=1.0) if n > 1 else pictures[0], out)
     height, width = pictures.shape[-2:]
     say(f"{shown(out)}: {n} picture{'s' if n > 1 else ''} of {width}x{height} from {model}, seed {seed}")
+
+
+def load(model: str):
+    """The trained model called so; the hub's own remarks stay off the screen."""
+    from imggen_core.kit import zoo
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        return zoo.load(model)
 
 
 def controls(words: list[str], known: list[str]) -> dict[str, str]:
@@ -355,13 +364,14 @@ def evaluate(
     json_file: Annotated[Optional[Path], typer.Option("--json", metavar="FILE", help="Write the figures here, too.")] = None,
 ):
     """A model's figures against its chapter's criteria: pass or fail."""
-    from imggen_core.kit import zoo
+    import torch
 
     if json_file and (json_file.is_dir() or not json_file.absolute().parent.is_dir()):
         raise InputError(f"--json {json_file}: {'is a folder' if json_file.is_dir() else 'its folder does not exist'} — name a file")
-    loaded = zoo.load(model)
+    loaded = load(model)
     chapter = type(loaded).__module__.rpartition(".")[2]
-    figures = {name: float(value) for name, value in chapter_function(chapter, "evaluate")(loaded).items()}
+    with torch.no_grad():
+        figures = {name: float(value) for name, value in chapter_function(chapter, "evaluate")(loaded).items()}
     criteria = getattr(importlib.import_module(f"imggen_core.{chapter}"), "CRITERIA", {})
     passed = {name: met(figures.get(name), *criterion) for name, criterion in criteria.items()}
     width = max(map(len, [*figures, *criteria, "figure"]))
@@ -611,6 +621,8 @@ def main() -> None:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.default_int_handler)
     debug = bool(os.environ.get("IMGGEN_DEBUG"))
+    if not debug:
+        warnings.simplefilter("ignore")
     try:
         status = app(pair_up(sys.argv[1:]), prog_name="imggen", standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)

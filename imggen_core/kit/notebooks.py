@@ -188,8 +188,8 @@ def kill_all(process: subprocess.Popen, token: str) -> None:
                 pass
         if not victims and process.poll() is not None:
             return
-        psutil.wait_procs(victims, timeout=2)
         process.wait(timeout=10)
+        psutil.wait_procs(victims, timeout=2)
 
 
 class Tail:
@@ -259,12 +259,17 @@ def _child(job: dict) -> None:
         )
         failure = None
     except PapermillExecutionError as error:
-        code = next((line for line in error.source.splitlines() if line.strip() and not line.lstrip().startswith("#")), "")
-        where = "" if error.ename == "InputError" else f"cell {error.exec_count} (`{code.strip()}`): {error.ename}: "
+        where = "" if error.ename == "InputError" else f"cell {error.exec_count} (`{failing_line(error)}`): {error.ename}: "
         failure = {"kind": "cell", "ename": error.ename, "message": relative(where + first_line(error.evalue or error.ename))}
     except (DeadKernelError, RuntimeError) as error:
         failure = {"kind": "died", "message": f"the kernel died ({first_line(error)})"}
     Path(job["outcome"]).write_text(json.dumps(failure))
+
+
+def failing_line(error) -> str:
+    """The line of the cell at which a PapermillExecutionError arose (the first arrow in its traceback)."""
+    arrow = re.search(r"^-+> *\d+ (.*)$", re.sub(r"\x1b\[[\d;]*m", "", "\n".join(error.traceback)), re.MULTILINE)
+    return arrow[1].strip() if arrow else first_line(error.source)
 
 
 def _die_with_parent(parent: int) -> None:
@@ -303,7 +308,7 @@ def make_lab(source: Path) -> nbformat.NotebookNode:
 def make_hole(code: str, where: str) -> str:
     """`code` with what stands between the solution marks replaced by one `...` line, indented like the mark."""
     lines, inside = [], False
-    for line in code.splitlines():
+    for line in code.split("\n"):
         mark = line.strip()
         if mark in (BEGIN, END):
             if inside is (mark == BEGIN):

@@ -1,0 +1,191 @@
+"""What several test files share: quiet plotting, no network, and a small course of one chapter to run the command line on."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import hypothesis
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+os.environ["PYTHONUNBUFFERED"] = "1"
+hypothesis.settings.register_profile("course", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("course")
+
+SETTINGS = """
+[course]
+device = cpu
+precision = float32
+seed = 0
+
+[chapter demo]
+number = 1
+about = A chapter for the tests.
+minutes_laptop = 0.1
+
+[chapter later]
+number = 2
+about = A chapter that is still to come.
+
+[demo.smoke]
+steps = 2
+"""
+
+PARAMETERS = """
+steps = 3
+lr = 0.5
+name = "plain"
+loud = False
+image_size = None
+target = "data/dot.svg"
+"""
+
+BODY = """
+import json, os, pathlib, time
+from imggen_core.kit.settings import InputError
+folder = pathlib.Path(os.environ["IMGGEN_RUN_DIR"])
+def say(text):
+    with (folder / "log.txt").open("a") as log:
+        print(text, file=log)
+say(f"steps {steps}, scale {os.environ['IMGGEN_SCALE']}")
+if name == "bad input":
+    raise InputError("demo: this input is bad — give a better one")
+if name == "error":
+    1 / 0
+if name == "sleep":
+    say(f"pid {os.getpid()}")
+    time.sleep(600)
+(folder / "drawing.svg").write_text("<svg/>")
+(folder / "results.json").write_text(json.dumps({"svg_psnr_db": 51.25, "steps": steps}))
+"""
+
+DOT = '<svg xmlns="http://www.w3.org/2000/svg" width="8" height="6"><rect width="3" height="3"/></svg>'
+
+MODULE = '''
+"""The module of the tests' chapter."""
+
+import os
+from pathlib import Path
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+
+from imggen_core.kit.sampler import Sampler, Slider, generator
+from imggen_core.kit.settings import InputError
+
+CRITERIA = {"brightness": (">=", 0.5), "error": ("<=", 0.1)}
+
+
+class Demo(torch.nn.Module, PyTorchModelHubMixin, Sampler):
+    controls = {"dark_side": Slider(0.0, 0.0, 1.0, 0.1, "how dark")}
+
+    def __init__(self, level: float = 0.6):
+        super().__init__()
+        self.level = torch.nn.Parameter(torch.tensor(level))
+
+    @torch.no_grad()
+    def sample(self, n, seed, dark_side=0.0):
+        pictures = [torch.rand(3, 4, 6, generator=generator(seed, i)) for i in range(n)]
+        return torch.stack(pictures) * self.level * (1 - dark_side)
+
+
+def train(run, *, steps=3, lr=0.5, name="plain"):
+    rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if name == "bad input":
+        raise InputError("demo: this input is bad — give a better one")
+    if name == "error":
+        raise RuntimeError("it broke")
+    if name == "sleep":
+        import time
+        time.sleep(600)
+    run.path(f"rank{rank}-of-{size}").write_text(f"{steps} {lr}")
+    return Demo(0.1 * steps)
+
+
+def evaluate(model):
+    return {"brightness": float(model.level), "error": 0.05, "extra": float("nan")}
+'''
+
+
+def code(source: str, *tags: str):
+    return nbformat.v4.new_code_cell(source.strip(), metadata={"tags": list(tags)} if tags else {})
+
+
+def notebook(path: Path, *cells) -> Path:
+    """A notebook of `cells` (code as text, or cells) at `path`."""
+    made = nbformat.v4.new_notebook(cells=[code(cell) if isinstance(cell, str) else cell for cell in cells])
+    made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(made, path)
+    return path
+
+
+@dataclass
+class Course:
+    """A checkout with one chapter, `demo`, and this project's kit."""
+
+    root: Path
+
+    def command(self, *words) -> list[str]:
+        return [sys.executable, "-m", "imggen_core.kit.cli", *map(str, words)]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"PYTHONPATH": str(self.root), "OMP_NUM_THREADS": "1"}
+
+    def imggen(self, *words, cwd=None, status=0, timeout=120) -> subprocess.CompletedProcess:
+        """Run the command line; fails when it ends with another status, or shows a traceback."""
+        done = subprocess.run(
+            self.command(*words), env=self.environment, cwd=cwd or self.root, capture_output=True, text=True, timeout=timeout
+        )
+        assert done.returncode == status, f"{words}: status {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stdout + done.stderr
+        return done
+
+    def refused(self, *words, cwd=None) -> str:
+        """The one line with which the command line refuses `words`."""
+        done = self.imggen(*words, cwd=cwd, status=2)
+        lines = done.stderr.strip().splitlines()
+        assert len(lines) == 1, done.stderr
+        return lines[0]
+
+
+@pytest.fixture(scope="session")
+def course(tmp_path_factory) -> Course:
+    root = tmp_path_factory.mktemp("course")
+    shutil.copytree(ROOT / "imggen_core" / "kit", root / "imggen_core" / "kit", ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "imggen_core" / "__init__.py").write_text("")
+    (root / "imggen_core" / "demo.py").write_text(MODULE)
+    (root / "settings.ini").write_text(SETTINGS)
+    (root / "data").mkdir()
+    (root / "data" / "dot.svg").write_text(DOT)
+    notebook(root / "nbs" / "01_demo.ipynb", code(PARAMETERS, "parameters"), BODY)
+    return Course(root)
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory):
+    """Runs a notebook headless at smoke scale, once per session however many tests ask; returns its run folder."""
+    from imggen_core.kit import notebooks, settings
+
+    folders = {}
+
+    def run(path: Path) -> Path:
+        if path not in folders:
+            folder = tmp_path_factory.mktemp(path.stem)
+            chapter = path.stem.split("_", 1)[1]
+            own = notebooks.parameters_of(path)
+            parameters = {name: value for name, value in settings.scale_parameters(chapter, "smoke").items() if name in own}
+            notebooks.run_notebook(path, folder, parameters, "smoke", timeout=240, echo=lambda line: None)
+            folders[path] = folder
+        return folders[path]
+
+    return run
