@@ -40,27 +40,29 @@ def open_image(path: str | os.PathLike, image_size: int | tuple[int, int] | None
 
     `image_size` as in `svg.target`. InputError if the file is missing, empty, damaged, too large or of another kind.
     """
-    import torch
-
     from imggen_core.kit import svg
 
     name, size = str(path), svg.parse_size(image_size)
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(svg.find(path), formats=FORMATS) as picture:
             if math.prod(picture.size) > FILE_PIXELS:
-                raise InputError(f"{name}: is {picture.width} × {picture.height} pixels, over {FILE_PIXELS:,} — give a smaller picture")
+                raise Image.DecompressionBombError
             pixels = _as_float(ImageOps.exif_transpose(picture))
     except UnidentifiedImageError:
         empty = svg.find(path).stat().st_size == 0
         what = "is empty" if empty else "is not a picture that can be read"
         raise InputError(f"{name}: {what} — give an SVG, or a picture of the kind {', '.join(FORMATS)}") from None
+    except Image.DecompressionBombError:
+        raise InputError(f"{name}: has more than {FILE_PIXELS:,} pixels — give a smaller picture") from None
     except InputError:
         raise
     except PermissionError:
         raise InputError(f"{name}: cannot be read (Permission denied) — check its permissions") from None
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
         reason = " ".join(str(error).split())[:120].rstrip(".")
         raise InputError(f"{name}: is damaged ({reason}) — save it again") from None
+    import torch  # late: a refusal need not wait for it
+
     image = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
     return image if size is None else fit(image, size)
 
@@ -99,7 +101,7 @@ def as_array(image) -> np.ndarray:
     """Any image – tensor [3,H,W] or [1,H,W], array [H,W,3] or [H,W], Pillow picture – as a float array [H,W,3]."""
     pixels, is_tensor = _floats(image), hasattr(image, "detach")
     if pixels.ndim == 2:
-        pixels = pixels[..., None]
+        pixels, is_tensor = pixels[..., None], False
     channels_first = pixels.ndim == 3 and pixels.shape[0] in (1, 3) and (is_tensor or pixels.shape[2] not in (1, 3))
     if channels_first:
         pixels = pixels.transpose(1, 2, 0)
@@ -158,7 +160,10 @@ def enlarge(image: Tensor, factor: int, kind: str = "bicubic") -> Tensor:
 
 def psnr(a, b) -> float:
     """Peak signal-to-noise ratio in dB of two images (or equal batches) with values in [0,1]; 100 when nearly identical."""
-    a, b = _floats(a), _floats(b)
+    if np.shape(a) == np.shape(b):
+        a, b = _floats(a), _floats(b)
+    else:
+        a, b = as_array(a), as_array(b)
     if a.shape != b.shape:
         raise ValueError(f"psnr of images of different shapes: {list(a.shape)} and {list(b.shape)}")
     error = float(np.mean((a.astype(np.float64) - b) ** 2))

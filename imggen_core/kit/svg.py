@@ -54,12 +54,12 @@ def read(path_or_text: str | os.PathLike) -> Svg:
 
 
 def rasterise(svg: Svg | str, width: int | None = None, height: int | None = None, scale: float = 1, *, trusted=False) -> np.ndarray:
-    """Draw `svg` (an Svg, or SVG text) on white; returns float32 [H,W,3] in [0,1].
+    """Draw `svg` (an Svg, SVG text or a path) on white; returns float32 [H,W,3] in [0,1].
 
     With `width` or `height` alone the aspect ratio is kept; with both, the drawing is fitted inside and centred. `scale` multiplies the size.
     Draws in a child process under limits of time and memory, unless `trusted` (text that we wrote ourselves): that takes milliseconds.
     """
-    name, text = (svg.name, svg.text) if isinstance(svg, Svg) else ("the SVG", svg)
+    name, text = (svg.name, svg.text) if isinstance(svg, Svg) else ("the SVG", svg) if trusted else _load(svg)
     for side in (width, height):
         if side is not None:
             _whole(side, name)
@@ -77,7 +77,11 @@ def target(path: str | os.PathLike, image_size: int | str | tuple[int, int] | No
 
     size = parse_size(image_size)
     if not _is_text(path) and images.is_picture(find(path)):
-        return images.open_image(path, size)
+        picture = images.open_image(path, size)
+        height, width = picture.shape[1:]
+        if height * width > PIXELS:
+            raise InputError(f"{path}: is {width} × {height} pixels, more than {PIXELS:,} — give a smaller size with image_size=…")
+        return picture
     name, text = _load(path)
     asked = {"longer": size} if isinstance(size, int) else dict(zip(("width", "height"), size or (), strict=False))
     pixels = _on_white(*_draw(name, text, **asked))
@@ -283,6 +287,7 @@ def number(value: float, name: str = "number") -> str:
 def _plain(value, name: str) -> str:
     if isinstance(value, str):
         return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]", "", value)  # no XML can hold these
+    value = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(value, list | tuple):
         return " ".join(_plain(part, name) for part in value)
     return number(value, name)

@@ -12,6 +12,7 @@ import os
 import re
 import struct
 import sys
+import traceback
 import urllib.parse
 
 PNG, JPEG, GIF, WEBP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"RIFF"
@@ -139,7 +140,8 @@ def _explain(error: Exception) -> str:
         return "draws more than 100,000 referenced elements — flatten its <use> elements"
     if isinstance(error, cairocffi.CairoError):
         return f"cannot be drawn by cairo ({words}) — simplify it"
-    return f"cannot be drawn by CairoSVG ({kind}: {words}) — simplify it or export it again"
+    where = traceback.extract_tb(error.__traceback__)[-1].name
+    return f"cannot be drawn by CairoSVG ({kind} in {where}: {words}) — correct that or export it again"
 
 
 def limit(cpu_seconds: int, memory: int) -> None:
