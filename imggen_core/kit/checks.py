@@ -183,7 +183,7 @@ def _furthest(given: Tensor, expected: Tensor, tolerance: float) -> str | None:
     lost = a.isnan() & ~b.isnan()
     if lost.any():
         return f"{_count(lost.sum(), 'value')} of {lost.numel()} {'is' if lost.sum() == 1 else 'are'} NaN, the first at {_first(lost)}"
-    off = torch.where((a == b) | (a.isnan() & b.isnan()), 0.0, (a - b).abs()).nan_to_num(nan=math.inf)
+    off = torch.where((a == b) | (a.isnan() & b.isnan()), 0.0, (a - b).abs()).nan_to_num(nan=math.inf, posinf=math.inf)
     beyond = off - tolerance * (1 + torch.where(b.isfinite(), b.abs(), 0.0))
     if (beyond <= 0).all():
         return None
@@ -310,13 +310,13 @@ def _described(function: Callable, arguments: tuple) -> str:
 def _value(value) -> str:
     """A value in a few words: small ones in full, tensors by shape, dtype and range."""
     if isinstance(value, Tensor | np.ndarray):
-        kind = "tensor" if isinstance(value, Tensor) else "array"
+        kind = "a tensor" if isinstance(value, Tensor) else "an array"
         array = value.detach().cpu().float().numpy() if isinstance(value, Tensor) and value.is_floating_point() else np.asarray(value)
         if array.size <= 6:
             return f"{kind} {np.array2string(array, precision=4, separator=', ').replace(chr(10), '')}"
         dtype = _name(value.dtype) if isinstance(value, Tensor) else value.dtype
         spread = f" in [{np.nanmin(array):.3g}, {np.nanmax(array):.3g}]" if array.dtype.kind in "fiu" and not np.isnan(array).all() else ""
-        return f"a {kind} {list(value.shape)} {dtype}{spread}"
+        return f"{kind} {list(value.shape)} {dtype}{spread}"
     if callable(value) and hasattr(value, "__name__"):
         return value.__name__
     return textwrap.shorten(repr(value), 80, placeholder=" …") if not isinstance(value, nn.Module) else type(value).__name__

@@ -1,6 +1,6 @@
 """Every figure of the course in one look: pictures enlarged pixel by pixel, curves with their names at their ends, tables.
 
-A picture is a tensor or array [3,H,W], [1,H,W], [H,W,3] or [H,W], float in [0,1] or uint8, or a PIL image.
+A picture is a tensor [3,H,W], an array [H,W,3] or [H,W] or a PIL image, floats in [0,1] or bytes (`images.as_array`).
 Each function returns what a notebook shows when it is the last line of a cell; titles state the finding.
 """
 
@@ -11,13 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 
 import numpy as np
-import torch
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
+from matplotlib.textpath import text_to_path
 from PIL import Image
-from torch import Tensor
+
+from . import images
 
 INK, PALE = "#2b2f36", "#d9dce1"
 COLOURS = ("#3a6ea5", "#d07a2d", "#4b9b6e", "#b5495b", "#7d67a8", "#8a8f98", "#2a9aa8", "#a58a3a")
@@ -48,9 +50,16 @@ class Drawing(Figure):
             return exact
         return _png(picture.quantize(256 if exact else 96, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE))
 
-    def _repr_png_(self):
+    def _ipython_display_(self):
+        # not _repr_png_: once anything imports pyplot, IPython would crop and rescale every figure its own way
+        from IPython.display import display
+
         width, height = (round(inches * self.dpi / SHARP) for inches in self.get_size_inches())
-        return self.png(), {"width": width, "height": height}
+        display(
+            {"image/png": self.png(), "text/plain": f"<figure {width}x{height}>"},
+            metadata={"image/png": {"width": width, "height": height}},
+            raw=True,
+        )
 
 
 def _png(picture: Image.Image) -> bytes:
@@ -60,36 +69,20 @@ def _png(picture: Image.Image) -> bytes:
 
 
 def pixels(image) -> np.ndarray:
-    """Any picture as uint8 [H,W,3]; floats outside [0,1] are clipped and NaN is drawn magenta, so that neither hides."""
-    if isinstance(image, Image.Image):
-        return np.asarray(image.convert("RGB"))
-    channels_first = isinstance(image, Tensor)
-    array = image.detach().float().cpu().numpy() if channels_first and image.dtype != torch.uint8 else np.asarray(image)
-    if array.ndim == 2:
-        array = array[..., None]
-    if array.ndim != 3 or array.size == 0:
-        raise ValueError(f"a picture has the shape [3,H,W], [H,W,3] or [H,W], not {list(array.shape)}")
-    first, last = array.shape[0] in (1, 3, 4), array.shape[-1] in (1, 3, 4)
-    if first and (channels_first or not last):
-        array = np.moveaxis(array, 0, -1)
-    elif not last:
-        raise ValueError(f"a picture has 1, 3 or 4 channels: the shape {list(array.shape)} has none of these first or last")
-    if array.dtype != np.uint8:
-        array = array.astype(np.float32)
-        missing = np.isnan(array).any(-1)
-        array = (np.nan_to_num(array).clip(0, 1) * 255).round().astype(np.uint8)
-        if missing.any():
-            array = np.broadcast_to(array[..., :3], (*array.shape[:2], 3)).copy()
-            array[missing] = (255, 0, 255)
-    if array.shape[-1] == 4:
-        return np.asarray(Image.alpha_composite(Image.new("RGBA", array.shape[1::-1], "white"), Image.fromarray(array)).convert("RGB"))
-    return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)))
+    """Any picture as uint8 [H,W,3]; what lies outside [0,1] is clipped, NaN is drawn magenta so that it does not hide."""
+    values = np.asarray(images.as_array(image), np.float32)
+    if not values.size:
+        raise ValueError(f"a picture of the shape {list(np.shape(image))} has no pixels")
+    picture = images.to_uint8(values)
+    if (missing := np.isnan(values).any(-1)).any():
+        picture[missing] = (255, 0, 255)
+    return picture
 
 
 def fitted(picture: np.ndarray, width: int, height: int) -> np.ndarray:
     """`picture` [H,W,3] for a cell of width x height screen pixels, in device pixels: repeated a whole number of times, or averaged down."""
     h, w = picture.shape[:2]
-    times = min(width // w, height // h) * SHARP or min(width * SHARP // w, height * SHARP // h)
+    times = min(width // w, height // h, 32) * SHARP or min(width * SHARP // w, height * SHARP // h)
     if times:
         return picture.repeat(times, 0).repeat(times, 1)
     shrink = min(width * SHARP / w, height * SHARP / h)
@@ -97,9 +90,9 @@ def fitted(picture: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
 
 
-def grid(images: Iterable, titles: Sequence[str] | None = None, columns: int | None = None, title: str | None = None) -> Drawing:
+def grid(pictures: Iterable, titles: Sequence[str] | None = None, columns: int | None = None, title: str | None = None) -> Drawing:
     """Pictures in rows, enlarged by a whole factor; `titles` stand over each, `title` (the finding) over all."""
-    pictures = [pixels(image) for image in images]
+    pictures = [pixels(picture) for picture in pictures]
     if not pictures:
         raise ValueError("there is no picture to show: the list is empty")
     if titles is not None and len(titles) != len(pictures):
@@ -112,14 +105,13 @@ def grid(images: Iterable, titles: Sequence[str] | None = None, columns: int | N
 def _sheet(pictures: list[np.ndarray], titles: Sequence[str] | None, columns: int, title: str | None) -> Drawing:
     """Pictures already in device pixels, placed so that each of their pixels is one of the figure's."""
     wide, high = (max(picture.shape[axis] for picture in pictures) for axis in (1, 0))
-    lines = max((str(text).count("\n") + 1 for text in titles), default=0) if titles else 0
-    caption = lines * 15 * SHARP
-    heading = (20 + 15 * title.count("\n")) * SHARP if title else 0
+    captions = [_wrapped(text, (WIDTH - GAP * (columns - 1)) // columns, 8) for text in titles or ()]
+    wide = max([wide, *(_width(text, 8) * SHARP for text in captions)])
+    title = _wrapped(title or "", WIDTH, 10)
+    caption = max((15 * SHARP * (text.count("\n") + 1) for text in captions), default=0)
+    heading = (22 + 18 * title.count("\n")) * SHARP if title else 0
     gap, rows = GAP * SHARP, math.ceil(len(pictures) / columns)
-    if titles:  # room for the text: about 6 screen pixels a character
-        wide = max(wide, min(WIDTH // columns, 6 * max(len(line) for text in titles for line in str(text).split("\n"))) * SHARP)
-    total_wide = max(columns * (wide + gap) - gap, min(WIDTH, int(6.6 * max(map(len, title.split("\n"))))) * SHARP if title else 0)
-    total_wide += 2 * EDGE
+    total_wide = max(columns * (wide + gap) - gap, _width(title, 10) * SHARP) + 2 * EDGE
     total_high = heading + rows * (caption + high + gap) - gap + 2 * EDGE
     with rc_context(LOOK):
         figure = Drawing(figsize=(total_wide / DPI, total_high / DPI), dpi=DPI)
@@ -133,32 +125,52 @@ def _sheet(pictures: list[np.ndarray], titles: Sequence[str] | None, columns: in
             axes.set_axis_off()
             edge = (left - 1) / total_wide, (bottom - 1) / total_high, (w + 2) / total_wide, (h + 2) / total_high
             figure.add_artist(Rectangle(edge[:2], *edge[2:], facecolor=PALE, zorder=-1))
-            if titles:
-                figure.text(left / total_wide, 1 - (top - 4 * SHARP) / total_high, str(titles[i]), fontsize=8, va="bottom", color="#555b64")
+            if captions:
+                place = left / total_wide, 1 - (top - 4 * SHARP) / total_high
+                figure.text(*place, captions[i], fontsize=8, va="bottom", color="#555b64")
         if title:
             figure.text(EDGE / total_wide, 1 - EDGE / total_high, title, fontsize=10, va="top", color=INK)
     return figure
 
 
-def strip(images: Iterable, titles: Sequence[str] | None = None, title: str | None = None) -> Drawing:
+def _width(text: str, points: float) -> int:
+    """The screen pixels that the longest line of a text takes."""
+    font = FontProperties(family=LOOK["font.family"], size=points)
+    widths = [text_to_path.get_text_width_height_descent(line, font, ismath=False)[0] for line in text.split("\n")]
+    return math.ceil(max(widths) * 1.03 * 100 / 72)  # hinted letters stand up to 3 % wider
+
+
+def _wrapped(text: str, width: int, points: float) -> str:
+    """The text with line breaks between words, so that it is at most `width` screen pixels wide."""
+    lines = []
+    for given in str(text).split("\n"):
+        lines.append("")
+        for word in given.split():
+            longer = f"{lines[-1]} {word}".strip()
+            if lines[-1] and _width(longer, points) > width:
+                lines.append(word)
+            else:
+                lines[-1] = longer
+    return "\n".join(lines)
+
+
+def strip(pictures: Iterable, titles: Sequence[str] | None = None, title: str | None = None) -> Drawing:
     """Pictures side by side in one row, for what happens over time."""
-    images = list(images)
-    return grid(images, titles, columns=len(images) or None, title=title)
+    pictures = list(pictures)
+    return grid(pictures, titles, columns=len(pictures) or None, title=title)
 
 
-def image(image, width: int | None = None, title: str | None = None) -> Drawing:
+def image(picture, width: int | None = None, title: str | None = None) -> Drawing:
     """One picture, at most `width` screen pixels wide."""
-    return _sheet([fitted(pixels(image), width or HEIGHT, 10**6 if width else HEIGHT)], None, 1, title)
+    return _sheet([fitted(pixels(picture), width or HEIGHT, 10**6 if width else HEIGHT)], None, 1, title)
 
 
 def compare(target, picture, title: str | None = None) -> Drawing:
     """Target, picture and four times their absolute difference, with the PSNR in dB."""
-    a, b = (pixels(image).astype(np.float32) / 255 for image in (target, picture))
+    a, b = (images.as_array(image) for image in (target, picture))
     if a.shape != b.shape:
         raise ValueError(f"the target is {a.shape[1]}x{a.shape[0]} and the picture {b.shape[1]}x{b.shape[0]}: give both one size")
-    error = float(np.mean((a - b) ** 2))
-    decibel = min(100.0, -10 * math.log10(error)) if error else 100.0
-    return strip([a, b, 4 * abs(a - b)], ["target", f"picture, {decibel:.1f} dB", "difference x 4"], title)
+    return strip([a, b, 4 * abs(a - b)], ["target", f"picture, {images.psnr(a, b):.1f} dB", "difference × 4"], title)
 
 
 def curves(
@@ -177,7 +189,7 @@ def curves(
     log = {True: "y", False: ""}.get(log, log)
     with rc_context(LOOK):
         figure = Drawing(figsize=size, dpi=DPI, layout="constrained")
-        axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel, title=title)
+        axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel, title=_wrapped(title, int(size[0] * 100) - 60, 10))
         ends = []
         for i, (name, (x, y)) in enumerate(lines.items()):
             x, y = (np.array([math.nan if v is None else float(v) for v in values]) for values in (x, y))
@@ -201,23 +213,20 @@ def curves(
 
 def _name_ends(axes, ends) -> None:
     """Write each curve's name right of the axes at the height of its end, moved apart where two would overlap."""
-    height = axes.get_figure().get_size_inches()[1] * 72 * 0.75  # of the axes, in points
-    line = 11 / height
-    places = sorted(
-        ((float(axes.transAxes.inverted().transform(axes.transData.transform((x, y)))[1]), name, colour) for x, y, name, colour in ends)
-    )
-    heights = [min(max(place[0], 0), 1) for place in places]
+    right = axes.get_xlim()[1]
+    to_height = axes.transData + axes.transAxes.inverted()
+    places = sorted((min(max(float(to_height.transform((x, y))[1]), 0), 1), name, x, y, colour) for x, y, name, colour in ends)
+    line = 11 / (axes.get_figure().get_size_inches()[1] * 72 * 0.75)  # a line of text as a share of the axes' height
+    heights = [place[0] for place in places]
     for i in range(1, len(heights)):
         heights[i] = max(heights[i], heights[i - 1] + line)
-    overflow = max(0.0, heights[-1] - 1) if heights else 0
     for i in reversed(range(len(heights))):
-        heights[i] = min(
-            heights[i] if i < len(heights) - 1 else heights[i] - overflow, heights[i + 1] - line if i + 1 < len(heights) else 9
-        )
-    for place, (_, name, colour) in zip(heights, places, strict=True):
-        axes.annotate(
-            name, (1, place), xycoords="axes fraction", xytext=(5, 0), textcoords="offset points", va="center", color=colour, fontsize=8.5
-        )
+        heights[i] = min(heights[i], 1 if i == len(heights) - 1 else heights[i + 1] - line)
+    for height, (_, name, x, y, colour) in zip(heights, places, strict=True):
+        axes.annotate(name, (1, height), xycoords="axes fraction", xytext=(5, 0), textcoords="offset points", va="center", color=colour)
+        if to_height.transform((x, y))[0] < 0.97:  # a curve that ends early is led to its name
+            axes.plot([x, right], [y, y], color=colour, linewidth=0.8, linestyle=":", alpha=0.6)
+    axes.set_xlim(right=right)
 
 
 class Table:
@@ -264,7 +273,8 @@ def table(rows: Sequence[Mapping], title: str | None = None) -> Table:
 
 
 def _plain(value):
-    return value.item() if isinstance(value, Tensor | np.generic | np.ndarray) and value.ndim == 0 else value
+    """Scalars of numpy and torch as Python's own."""
+    return value.item() if getattr(value, "ndim", None) == 0 else value
 
 
 def _cell(value) -> str:

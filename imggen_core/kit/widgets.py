@@ -15,8 +15,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from imggen_core.kit import settings, show
-from imggen_core.kit.sampler import Choice, Control, Slider, Text, pictures
+from . import settings, show
+from .sampler import Choice, Control, Slider, Text, pictures
 
 SIDE = 384  # screen pixels of a picture's longer side
 
@@ -136,9 +136,10 @@ def chart(history: Mapping[str, Sequence[float]], names: Sequence[str] | None = 
     for name in names:
         y = _numbers(history[name])
         x = _numbers(history["step"]) if "step" in history else np.arange(1.0, len(y) + 1)
+        logged = np.isfinite(y)  # other numbers may be logged more often
+        x, y = x[logged], y[logged]
         stride = -(-len(y) // 400)  # 400 points are more than the panel has pixels
-        latest = y[np.isfinite(y)][-1]
-        drawing = show.curves({"": (x[::stride], y[::stride])}, "step", "", f"{name}  {latest:.4g}", size=(2.9, 1.7))
+        drawing = show.curves({"": (x[::stride], y[::stride])}, "step", title=f"{name}  {y[-1]:.4g}", size=(2.9, 1.7))
         panels.append(to_pil(drawing))
     sheet = Image.new("RGB", (sum(panel.width for panel in panels), max(panel.height for panel in panels)), "white")
     for i, panel in enumerate(panels):
