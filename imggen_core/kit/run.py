@@ -95,7 +95,10 @@ class Run:
         return self.folder / name
 
     def part(self, name: str, **parameters) -> "Run":
-        """A further training inside this folder (parts/NAME), with its own history and state. Create it right before it trains."""
+        """A further training inside this folder (parts/NAME), with its own history and state. Create it right before it trains.
+
+        It takes over this run's settings; `precision` may differ.
+        """
         if not re.fullmatch(r"\w[\w.-]*", name):
             raise ValueError(f"part {name!r}: a part's name is a folder's name: letters, digits, - and _")
         precision = parameters.pop("precision", self.precision)
@@ -141,7 +144,8 @@ class Run:
 
     def _first_line(self) -> str:
         words = [self.chapter, f"{self.scale} scale"]
-        threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
+        n = torch.get_num_threads()
+        threads = f", {n} thread{'s'[: n > 1]}" if self.device.type == "cpu" else ""
         processes = f", {self.processes} processes" if self.processes > 1 else ""
         words.append(f"{self.device.type}, {'float32' if self.precision == 'no' else 'bfloat16'}{threads}{processes}")
         chapter = settings.chapters().get(self.chapter)
@@ -183,8 +187,8 @@ class Run:
                 thing.to(memory_format=torch.channels_last)
         self._claim_accelerator()
         ours = [thing for thing in objects if isinstance(thing, known)]
-        prepared = self._accelerator.prepare(*ours) if ours else ()
-        replaced = dict(zip(map(id, ours), prepared if len(ours) > 1 else [prepared], strict=True))
+        prepared = self._accelerator.prepare(*ours, None) if ours else [None]  # the None makes it a tuple, also for one object
+        replaced = dict(zip(map(id, ours), prepared[:-1], strict=True))
         objects = [replaced.get(id(thing), thing) for thing in objects]
         for thing in objects:
             if isinstance(thing, torch.utils.data.DataLoader):
@@ -317,13 +321,18 @@ class Run:
 
     def _end(self) -> None:
         self._clock.stop()
-        for opt in self._objects:  # gradients of a begun accumulation are not saved, so nothing may depend on them
-            if isinstance(opt, torch.optim.Optimizer) and any(self._pending.values()):
-                opt.zero_grad()
+        for thing in self._objects:
+            if isinstance(thing, torch.optim.Optimizer) and any(self._pending.values()):
+                thing.zero_grad()  # gradients of a begun accumulation are not saved, so nothing may depend on them
+            if self.processes > 1 and isinstance(thing, nn.Module):  # batch statistics are each process's own: the first one's count
+                for buffer in thing.buffers():
+                    torch.distributed.broadcast(buffer, 0)
         self._pending, self._inside, self._epochs = {}, False, False
         if not self._replayed:
             self._save(done=True)
         self._flush()
+        if self._chart is not None:
+            self._chart.update(self.history, last=True)
 
     @contextlib.contextmanager
     def _loop_of(self, n: int, label: str, epochs: bool = False):
@@ -410,13 +419,15 @@ class Run:
             return
         with self._aside(), self._disk():
             path = self.path("progress") / f"{name or f'{self._step():06d}'}.png"
-            path.parent.mkdir(exist_ok=True)
-            temporary = path.with_suffix(".tmp")
             if hasattr(image, "savefig"):
+                path.parent.mkdir(exist_ok=True)
+                temporary = path.with_name(f".{path.name}")
                 image.savefig(temporary, format="png")
+                os.replace(temporary, path)
             else:
-                (image if hasattr(image, "save") else to_pil(image)).save(temporary, format="png")
-            os.replace(temporary, path)
+                from .images import save_image
+
+                save_image(image, path)
 
     def pictures(self) -> list[Path]:
         """The pictures kept so far, in order."""
@@ -738,7 +749,7 @@ def write_state(folder: Path, body: dict) -> Path:
 
     name = f"step-{body['step']:08d}"  # -01 and so on: the same step again, such as a timed save and then the loop's last
     final = next(folder / (name + end) for end in ["", *(f"-{i:02d}" for i in range(1, 100))] if not (folder / (name + end)).exists())
-    temporary = folder / f".saving-{os.getpid()}"
+    temporary = folder / ".saving"
     tensors = {}
     skeleton = pack(body, tensors, "state")
     data = save(tensors)
@@ -833,7 +844,7 @@ def state_of(thing):
 
 def write(path: Path, text: str) -> None:
     """Write a text file in one piece: through to the disk under another name, then renamed."""
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.part")
     try:
         with open(temporary, "w", encoding="utf-8", newline="") as file:
             file.write(text)
@@ -912,15 +923,3 @@ def plain(value, finite: bool = False):
     if isinstance(value, float) and finite and not math.isfinite(value):
         return None
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
-
-
-def to_pil(image):
-    """A PIL picture from floats [3,H,W] or [H,W,3] in [0,1]."""
-    from PIL import Image
-
-    array = image.detach().float().cpu().numpy() if isinstance(image, torch.Tensor) else np.asarray(image, dtype=np.float32)
-    if array.ndim == 3 and array.shape[0] == 3 and array.shape[2] != 3:
-        array = array.transpose(1, 2, 0)
-    if array.ndim != 3 or array.shape[2] != 3:
-        raise ValueError(f"picture: needs [3,H,W] or [H,W,3], not {list(array.shape)}")
-    return Image.fromarray((np.nan_to_num(array).clip(0, 1) * 255).round().astype(np.uint8))

@@ -5,7 +5,6 @@ import inspect
 import json
 import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,9 @@ def save(model: "torch.nn.Module", folder, card: str = "", samples=None, module:
     `card` is the model card in Markdown (its first `> ` line says in one line what the model is); `samples` [n,3,H,W] in [0,1] or a
     PIL picture; `module` names the model's module where the class is being defined in a notebook ("imggen_core.wireframe").
     """
-    folder, model = Path(folder), getattr(model, "module", model)
+    from torch.nn.parallel import DistributedDataParallel
+
+    folder, model = Path(folder), model.module if isinstance(model, DistributedDataParallel) else model
     cls, config = type(model), getattr(model, "_hub_mixin_config", None) or {}
     missing = [name for name in required(cls) if name not in config]
     if not hasattr(cls, "from_pretrained") or missing:
@@ -32,7 +33,9 @@ def save(model: "torch.nn.Module", folder, card: str = "", samples=None, module:
         raise TypeError(f"{cls.__name__}: {what} — from_pretrained could not rebuild the model")
     module = module if module and cls.__module__ == "__main__" else cls.__module__
     folder.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    new = folder.with_name(f".{folder.name}-new")
+    shutil.rmtree(new, ignore_errors=True)  # of a process that was killed
+    new.mkdir()
     try:
         model._save_pretrained(new)
         (new / CONFIG).write_text(json.dumps({"class": f"{module}.{cls.__qualname__}", **config}, indent=2) + "\n", encoding="utf-8")
@@ -42,7 +45,6 @@ def save(model: "torch.nn.Module", folder, card: str = "", samples=None, module:
         for file in new.iterdir():
             with open(file, "rb") as handle:
                 os.fsync(handle.fileno())
-        new.chmod(0o755)
         replace_folder(new, folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
@@ -58,13 +60,12 @@ def required(cls: type) -> list[str]:
 
 def replace_folder(new: Path, folder: Path) -> None:
     """Put the complete folder `new` where `folder` is or will be."""
+    old = folder.with_name(f".{folder.name}-old")
+    shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         os.replace(folder, old)
-        os.replace(new, folder)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        os.replace(new, folder)
+    os.replace(new, folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def sheet(images: "torch.Tensor"):

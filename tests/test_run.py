@@ -1,0 +1,895 @@
+"""A run that is killed and started again ends bit-identical; what it saves is whole or not there; bad folders get one line.
+
+This file is also the program that is killed: `serve` imports PyTorch once and then forks a fresh process for every training it is
+asked for, so that dozens of real processes can be killed in seconds.
+"""
+
+import csv
+import errno
+import hashlib
+import json
+import math
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from imggen_core.kit import run as kit_run
+from imggen_core.kit import settings, zoo
+from imggen_core.kit.run import Run
+from imggen_core.kit.settings import InputError
+
+HERE = Path(__file__).resolve()
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "IMGGEN_HEADLESS": "1", "PYTHONPATH": f"{HERE.parents[1]}{os.pathsep}{HERE.parent}"}
+
+
+# ------------------------------------------------------------------------------------------- the training that the tests interrupt
+
+
+class Noisy(Dataset):
+    """Pictures to which every global generator adds something: data loading itself is random."""
+
+    def __init__(self, n=24):
+        self.images = torch.rand(n, 3, 6, 6, generator=torch.Generator().manual_seed(5))
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, i):
+        return self.images[i] + 0.01 * torch.randn(3, 6, 6) + 0.01 * random.random() + 0.01 * float(np.random.randn())
+
+
+class Net(nn.Module, PyTorchModelHubMixin):
+    """Convolutions, batch statistics and dropout."""
+
+    def __init__(self, width: int = 4):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(), nn.Dropout(0.2),
+                                  nn.Conv2d(width, 3, 3, padding=1))  # fmt: skip
+
+    def forward(self, x):
+        return self.body(x)
+
+
+class Average:
+    """An exponential moving average of a network: an object that only has a state."""
+
+    def __init__(self, net):
+        self.values = {name: value.detach().clone() for name, value in net.state_dict().items()}
+
+    def update(self, net):
+        for name, value in net.state_dict().items():
+            self.values[name] = torch.lerp(self.values[name].float(), value.float(), 0.1)
+
+    def state_dict(self):
+        return self.values
+
+    def load_state_dict(self, state):
+        self.values = state
+
+
+def train(run, *, epochs=4, steps=12, workers=0, watch=None):
+    """A training with everything that has a state; returns what must end the same, however often it was interrupted."""
+    first = run.part("first", width=3)
+    net = nn.Linear(3, 3)
+    net, opt = first.prepare(net, torch.optim.SGD(net.parameters(), 0.05, momentum=0.9))
+    for step in first.steps(steps):
+        first.step(net(torch.randn(4, 3)).square().mean(), opt)
+        if step % 3 == 0:
+            first.log(norm=net.weight.norm())
+            first.picture(torch.rand(3, 4, 4))
+        if watch:
+            watch()
+
+    net, loader = Net(), DataLoader(Noisy(), 4, shuffle=True, num_workers=workers, generator=torch.Generator().manual_seed(run.seed))
+    opt, own = torch.optim.AdamW(net.parameters(), 0.01), torch.Generator().manual_seed(3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(opt, 0.02, total_steps=200)
+    average = Average(net)
+    net, opt, loader, schedule, average, own = run.prepare(net, opt, loader, schedule, average, own)
+    run.log(start=1.0)
+    for epoch in run.epochs(epochs):
+        for image in run.batches(loader):
+            noise = 0.1 * torch.randn(image.shape, generator=own) + 0.1 * torch.randn(image.shape) + 0.01 * random.gauss(0, 1)
+            if run.step((net(image + noise) - image).square().mean(), opt):
+                average.update(run.unwrap(net))
+            schedule.step()
+            if watch:
+                watch()
+        run.log(loss=run.mean_loss, rate=schedule.get_last_lr()[0])
+        run.keep_best(net, "loss", "min")
+        run.picture(torch.rand(3, 4, 4))
+        if epoch == 2:
+            run.log(late=random.random())
+    for step in run.steps(steps):
+        run.step((net(torch.rand(2, 3, 6, 6)) - 0.5).square().mean(), opt)
+        if step % 5 == 4:
+            run.log(loss=run.mean_loss, extra=float(np.random.rand()))
+        if watch:
+            watch()
+    run.results(loss=run.history["loss"][-1])
+    run.keep(net, "> the last one")
+    states = {"net": net.state_dict(), "opt": opt.state_dict(), "schedule": schedule.state_dict()}
+    return {**states, "average": average.values, "random": torch.rand(3)}
+
+
+def fingerprint(value) -> str:
+    tensors = {}
+    text = json.dumps(kit_run.pack(value, tensors, ""))
+    parts = [tensor.reshape(-1).view(torch.uint8).numpy().tobytes() for tensor in tensors.values()]
+    return hashlib.sha256(b"".join([text.encode(), *parts])).hexdigest()
+
+
+def rows(path):
+    """A history's rows without the columns that say how long it took."""
+    with open(path, newline="") as file:
+        return [{name: value for name, value in row.items() if name not in ("seconds", "cpu_seconds")} for row in csv.DictReader(file)]
+
+
+def left_behind(folder):
+    """Everything a finished run leaves that must not depend on interruptions."""
+    folder = Path(folder)
+    kept = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.png")}
+    kept |= {str(path.relative_to(folder)): path.read_bytes() for path in (folder / "model").glob("*.*")}
+    kept |= {str(path.relative_to(folder)): rows(path) for path in folder.rglob("history.csv")}
+    return kept | {"results": json.loads((folder / "results.json").read_text())}
+
+
+def make_run(folder, save_seconds=0.0, accumulate=3, precision="no"):
+    return Run("toy", {"epochs": 4}, folder=folder, device="cpu", precision=precision, seed=1, accumulate=accumulate, clip=0.5,
+               save_seconds=save_seconds)  # fmt: skip
+
+
+def program(folder, save_seconds=0.02, slow=0.0, kill_at=None, no_pickle=False):
+    """One training from start to end, as a process of its own: leaves its fingerprint in FOLDER.end."""
+    if kill_at is not None or no_pickle:
+        watch_files(str(folder), kill_at, no_pickle)
+    end = fingerprint(train(make_run(folder, save_seconds), watch=(lambda: time.sleep(slow)) if slow else None))
+    Path(f"{folder}.end").write_text(end)
+
+
+def watch_files(folder, kill_at, no_pickle):
+    """Kill this process before its `kill_at`-th file operation in `folder`; refuse to unpickle anything."""
+    count = 0
+
+    def hook(event, args):
+        nonlocal count
+        if no_pickle and event == "pickle.find_class":
+            os._exit(77)
+        if event in ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree") and str(args[0]).startswith(folder + "/"):
+            if event == "open" and args[2] & os.O_ACCMODE == os.O_RDONLY or "tensorboard" in str(args[0]):
+                return
+            count += 1
+            if count == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+
+
+def serve():
+    """Fork a process for every line of arguments; answer its number, then (when told to wait) its exit status."""
+    import accelerate  # noqa: F401
+    from torch.utils.tensorboard import SummaryWriter  # noqa: F401
+
+    torch.set_num_threads(1)
+    for line in sys.stdin:
+        order = json.loads(line)
+        if "wait" in order:
+            print(os.waitpid(order["wait"], 0)[1], flush=True)
+            continue
+        pid = os.fork()
+        if pid == 0:
+            with open(f"{order['folder']}.out", "a") as out:
+                os.dup2(out.fileno(), 1)
+                os.dup2(out.fileno(), 2)
+            status = 1
+            try:
+                os.environ.update(order.pop("env", {}))
+                {"program": program, "worker": worker}[order.pop("call")](**order)
+                status = 0
+            except BaseException:
+                import traceback
+
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                os._exit(status)
+        print(pid, flush=True)
+
+
+class Trainings:
+    """Real processes that train, one at a time."""
+
+    def __init__(self, folder):
+        self.folder, self.number = folder, 0
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.server = subprocess.Popen([sys.executable, "-c", "import test_run; test_run.serve()"], env=ONE_THREAD, **pipes)
+        self.reference = self.new()
+        begun = time.monotonic()
+        assert self.wait(self.start(self.reference, slow=0.02)) == 0, self.output(self.reference)
+        self.seconds = time.monotonic() - begun
+
+    def ask(self, **order):
+        self.server.stdin.write(json.dumps(order) + "\n")
+        self.server.stdin.flush()
+        return int(self.server.stdout.readline())
+
+    def new(self):
+        self.number += 1
+        return str(self.folder / f"run{self.number}")
+
+    def start(self, folder, call="program", **options):
+        return self.ask(call=call, folder=folder, **options)
+
+    def wait(self, pid):
+        return self.ask(wait=pid)
+
+    def output(self, folder):
+        path = Path(f"{folder}.out")
+        return path.read_text() if path.exists() else ""
+
+    def assert_same(self, folder):
+        assert Path(f"{folder}.end").read_text() == Path(f"{self.reference}.end").read_text()
+        assert left_behind(folder) == left_behind(self.reference)
+
+
+@pytest.fixture(scope="module")
+def trainings(tmp_path_factory):
+    trainings = Trainings(tmp_path_factory.mktemp("runs"))
+    yield trainings
+    trainings.server.stdin.close()
+    trainings.server.wait(10)
+
+
+# ------------------------------------------------------------------------------------------------------------ killing and resuming
+
+
+def test_killed_at_random_moments_it_ends_bit_identical(trainings):
+    folder, chance, statuses = trainings.new(), random.Random(7), []
+    while 0 not in statuses:
+        pid = trainings.start(folder, slow=0.02)
+        if len(statuses) < 7:
+            time.sleep(trainings.seconds * chance.uniform(0.1, 0.6))
+            os.kill(pid, signal.SIGKILL)
+        statuses.append(trainings.wait(pid))
+        assert statuses[-1] in (0, signal.SIGKILL), trainings.output(folder)
+    assert statuses.count(signal.SIGKILL) >= 4
+    assert "goes on after step" in trainings.output(folder)
+    trainings.assert_same(folder)
+
+
+def test_killed_before_any_file_operation_it_ends_bit_identical(trainings):
+    """Every place in a save, a rename, a picture, a kept model, one after the other: nothing is lost wherever the kill falls."""
+    folder, kills = trainings.new(), 0
+    chance = random.Random(3)
+    status = None
+    while status != 0:  # each process dies before its k-th operation, so that the next one goes on from what that left
+        kill_at = chance.choice([5, 9, 14, 20, 27, 35, 44, 54, 65, 77]) + kills
+        status = trainings.wait(trainings.start(folder, save_seconds=0.01, kill_at=kill_at))
+        assert status in (0, signal.SIGKILL), trainings.output(folder)
+        kills += status != 0
+    assert kills >= 3
+    trainings.assert_same(folder)
+    assert not list(Path(folder).rglob(".*")), "temporary files were left behind"
+
+
+@pytest.mark.parametrize("operation", range(1, 11))
+def test_a_kill_inside_a_save_loses_nothing(operation, tmp_path):
+    """Whatever operation of a save a process dies at, the two newest states that it leaves are whole."""
+    folder = tmp_path / "state"
+    for step in (1, 2):
+        kit_run.write_state(folder, {"step": step, "w": torch.full((3,), step)})
+    pid = os.fork()
+    if pid == 0:
+        watch_files(str(folder), operation, False)
+        kit_run.write_state(folder, {"step": 3, "w": torch.full((3,), 3)})
+        os._exit(0)
+    died = os.waitpid(pid, 0)[1] == signal.SIGKILL
+    found = [kit_run.read_state(path) for path in sorted(folder.glob("step-*"))[-2:]]
+    assert [state["step"] for state in found] == ([1, 2] if operation <= 5 else [2, 3])
+    assert [state["w"].tolist() for state in found] == [[state["step"]] * 3 for state in found]
+    assert died == (operation <= 8), "a save has another number of file operations: widen the range above"
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("precision, accumulate, workers", [("no", 1, 0), ("no", 3, 0), ("bf16", 2, 0), ("no", 1, 2)])
+def test_interrupted_after_any_step_it_ends_bit_identical(tmp_path, precision, accumulate, workers):
+    def go(folder, stop_at=None):
+        calls = 0
+
+        def watch():
+            nonlocal calls
+            calls += 1
+            if calls == stop_at:
+                raise Stop
+
+        run = make_run(tmp_path / folder, 0.0 if stop_at else 1e9, accumulate, precision)
+        return fingerprint(train(run, epochs=3, steps=4, workers=workers, watch=watch)), calls
+
+    whole, steps = go("whole")
+    assert steps == 4 + 3 * 6 + 4
+    at = [3, 11, 25] if workers else [1, 2, 4, 5, 9, 10, 16, 17, 22, 23, 25, 26]
+    for stop_at in at:
+        with pytest.raises(Stop):
+            go(f"stopped{stop_at}", stop_at)
+        assert go(f"stopped{stop_at}", None)[0] == whole, f"interrupted at step {stop_at}"
+        assert left_behind(tmp_path / f"stopped{stop_at}") == left_behind(tmp_path / "whole")
+
+
+def test_a_finished_run_trains_no_further_and_gives_the_same(tmp_path, capsys):
+    first = fingerprint(train(make_run(tmp_path / "run"), epochs=2))
+    before, written = left_behind(tmp_path / "run"), (tmp_path / "run/state").stat().st_mtime_ns
+    run = make_run(tmp_path / "run")
+    steps = []
+    assert fingerprint(train(run, epochs=2, watch=lambda: steps.append(1))) == first
+    assert not steps and left_behind(tmp_path / "run") == before
+    assert (tmp_path / "run/state").stat().st_mtime_ns == written
+    assert "finished at step" in capsys.readouterr().out
+
+
+def test_rows_written_after_the_saved_step_vanish(tmp_path):
+    def go(stop_at=None):
+        run = Run("toy", {}, folder=tmp_path, device="cpu", save_seconds=1e9)
+        net = nn.Linear(2, 2)
+        net, opt = run.prepare(net, torch.optim.SGD(net.parameters(), 0.1))
+        for step in run.steps(9):
+            run.step(net(torch.rand(1, 2)).sum(), opt)
+            run.log(value=step)
+            if step == 4:
+                run._save()
+            if step == stop_at:
+                run._flush()
+                raise Stop
+        return run
+
+    with pytest.raises(Stop):
+        go(7)
+    assert [row["step"] for row in rows(tmp_path / "history.csv")] == [str(step) for step in range(1, 9)]
+    with open(tmp_path / "history.csv", "a") as file:
+        file.write("9,0.1")  # a row that was being written when the power went
+    run = go()
+    assert [row["step"] for row in rows(tmp_path / "history.csv")] == [str(step) for step in range(1, 10)]
+    assert run.history["value"] == list(range(9))
+
+
+# ------------------------------------------------------------------------------------------------------------------ damaged states
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) * 2 // 3] ^= 1
+    path.write_bytes(data)
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def interrupted(folder):
+    """A run that stopped in its epochs, with two states."""
+    shutil.rmtree(folder, ignore_errors=True)
+    calls = []
+
+    def watch():
+        calls.append(1)
+        if len(calls) == 25:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(make_run(folder), watch=watch)
+    return sorted((Path(folder) / "state").glob("step-*"))
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stopped") / "run"
+    return folder, interrupted(folder)
+
+
+@pytest.mark.parametrize("name", ["state.safetensors", "state.json"])
+@pytest.mark.parametrize("damage", [cut, flip, empty, Path.unlink])
+def test_a_damaged_state_is_named_and_the_one_before_is_used(trainings, stopped, tmp_path, capsys, name, damage):
+    folder, (older, newer) = stopped
+    folder = shutil.copytree(folder, tmp_path / "run")
+    damage(folder / "state" / newer.name / name)
+    run = make_run(folder)
+    lines = [line for line in capsys.readouterr().out.splitlines() if ": damaged (" in line]
+    assert len(lines) == 1 and newer.name in lines[0] and name in lines[0]
+    assert run.count == kit_run.read_state(older)["step"]
+    assert not (folder / "state" / newer.name).exists()
+    if damage is flip:
+        assert fingerprint(train(run)) == Path(f"{trainings.reference}.end").read_text()
+        assert left_behind(folder) == left_behind(trainings.reference)
+
+
+def test_with_every_state_damaged_it_begins_again(trainings, stopped, tmp_path, capsys):
+    folder = shutil.copytree(stopped[0], tmp_path / "run")
+    for path in folder.glob("state/*/state.json"):
+        flip(path)
+    run = make_run(folder)
+    assert capsys.readouterr().out.count(": damaged (") == 2
+    assert run.count == 0
+    assert fingerprint(train(run)) == Path(f"{trainings.reference}.end").read_text()
+
+
+def test_a_pickle_in_place_of_a_state_is_never_read(tmp_path, stopped, capsys):
+    import pickle
+
+    class Bomb:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "exploded"),))
+
+    folder = shutil.copytree(stopped[0], tmp_path / "run")
+    for path in folder.rglob("state/*/*"):
+        path.write_bytes(pickle.dumps(Bomb()))
+    assert make_run(folder).count == 0
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_resuming_unpickles_nothing(trainings, stopped):
+    folder = trainings.new()
+    shutil.copytree(stopped[0], folder)
+    assert trainings.wait(trainings.start(folder, no_pickle=True)) == 0, trainings.output(folder)
+    assert "goes on after step" in trainings.output(folder)
+    trainings.assert_same(folder)
+
+
+def test_two_states_are_kept_and_no_more(stopped):
+    assert len(stopped[1]) == 2
+    assert sorted(path.name for path in stopped[1][0].iterdir()) == ["state.json", "state.safetensors"]
+
+
+def test_a_state_of_another_program_is_refused_in_one_line(tmp_path):
+    def go(width):
+        run = Run("toy", {}, folder=tmp_path, device="cpu", save_seconds=0)
+        net = nn.Linear(width, width)
+        return run.prepare(net, torch.optim.SGD(net.parameters(), 0.1)), run
+
+    (net, opt), run = go(3)
+    for _ in run.steps(2):
+        run.step(net(torch.rand(1, 3)).sum(), opt)
+    with pytest.raises(InputError, match="does not fit Linear .*another folder") as caught:
+        go(4)
+    assert "\n" not in str(caught.value)
+
+
+# ---------------------------------------------------------------------------------------------------------------- the run's folder
+
+
+def test_another_chapter_is_refused(tmp_path):
+    Run("toy", {"size": 3}, folder=tmp_path, device="cpu")
+    with pytest.raises(InputError, match="belongs to chapter 'toy', not 'other' — give another folder"):
+        Run("other", {"size": 3}, folder=tmp_path, device="cpu")
+
+
+def test_other_parameters_are_refused_and_each_is_named(tmp_path):
+    Run("toy", {"size": 3, "rate": 0.1, "sizes": (1, 2), "path": Path("a")}, folder=tmp_path, device="cpu")
+    Run("toy", {"size": 3, "sizes": [1, 2], "path": "a"}, folder=tmp_path, device="cpu")
+    with pytest.raises(InputError) as caught:
+        Run("toy", {"size": 4, "rate": 0.2, "sizes": (1, 2)}, folder=tmp_path, device="cpu")
+    text = str(caught.value)
+    assert "size was 3 and is now 4" in text and "rate was 0.1 and is now 0.2" in text and "sizes" not in text and "\n" not in text
+    assert json.loads((tmp_path / "params.json").read_text())["parameters"] == {"size": 3, "rate": 0.1, "sizes": [1, 2], "path": "a"}
+
+
+def test_a_part_with_other_parameters_is_refused(tmp_path):
+    run = Run("toy", {}, folder=tmp_path, device="cpu")
+    run.part("grid", levels=3)
+    with pytest.raises(InputError, match="levels was 3 and is now 4"):
+        run.part("grid", levels=4)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"parameters": 3}'])
+def test_a_foreign_params_json_gets_one_line(tmp_path, content):
+    (tmp_path / "params.json").write_text(content)
+    with pytest.raises(InputError, match="params.json"):
+        Run("toy", {"a": 1}, folder=tmp_path, device="cpu")
+
+
+def test_a_folder_that_is_a_file_gets_one_line(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="file.*cannot be written"):
+        Run("toy", {}, folder=tmp_path / "file", device="cpu")
+
+
+def test_the_folder_comes_from_the_environment_or_is_fresh(tmp_path, monkeypatch):
+    monkeypatch.setenv("IMGGEN_RUN_DIR", str(tmp_path / "given"))
+    monkeypatch.setenv("IMGGEN_SCALE", "smoke")
+    assert Run("toy", device="cpu").folder == tmp_path / "given"
+    assert json.loads((tmp_path / "given/params.json").read_text()) == {"chapter": "toy", "scale": "smoke", "parameters": {}}
+    monkeypatch.delenv("IMGGEN_RUN_DIR")
+    monkeypatch.setattr(settings, "RUNS", tmp_path / "runs")
+    folders = [Run("toy", device="cpu").folder for _ in range(3)]
+    assert len(set(folders)) == 3 and all(folder.parent == tmp_path / "runs" and folder.name.startswith("toy-2") for folder in folders)
+
+
+def test_the_first_line_says_device_precision_scale_and_time(tmp_path, capsys):
+    Run("wireframe", folder=tmp_path, scale="laptop", device="cpu", precision="float32")
+    line = capsys.readouterr().out.splitlines()[0]
+    minutes = settings.chapter("wireframe").minutes["laptop"]
+    threads = f"{torch.get_num_threads()} thread{'s' if torch.get_num_threads() > 1 else ''}"
+    assert line == f"wireframe · laptop scale · cpu, float32, {threads} · about {minutes:g} min · {tmp_path}"
+    assert (tmp_path / "log.txt").read_text() == line + "\n"
+
+
+def test_results_are_merged_and_are_json(tmp_path):
+    run = Run("toy", folder=tmp_path, device="cpu")
+    run.results(psnr_db=torch.tensor(31.5), seconds=math.inf, name="a", size=(3, np.int64(4)))
+    run.results(name="b", nested={"x": math.nan})
+    found = json.loads((tmp_path / "results.json").read_text(), parse_constant=pytest.fail)
+    assert found == {"psnr_db": 31.5, "seconds": None, "name": "b", "size": [3, 4], "nested": {"x": None}}
+
+
+# --------------------------------------------------------------------------------------------------------------------- a full disk
+
+
+def fill(run, net, opt):
+    for step in run.steps(50):
+        run.step(net(torch.rand(1, 64)).sum(), opt)
+        run.log(value=step)
+
+
+def wide_run(folder):
+    run = Run("toy", {}, folder=folder, device="cpu", save_seconds=0)
+    net = nn.Linear(64, 256)
+    return run, *run.prepare(net, torch.optim.Adam(net.parameters()))
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace", "mkdir"])
+def test_a_full_disk_gives_one_line_and_keeps_the_last_good_state(tmp_path, monkeypatch, call):
+    run, net, opt = wide_run(tmp_path)
+    real, count = getattr(os, call), 0
+
+    def full(*args, **kwargs):
+        nonlocal count
+        count += 1
+        if count > 7:
+            raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "x"))
+        return real(*args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, call, full)
+        with pytest.raises(InputError, match="the disk is full — free some space and run the same again") as caught:
+            fill(run, net, opt)
+    assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
+    again, net, opt = wide_run(tmp_path)
+    assert again.count > 0
+    assert not list((tmp_path / "state").glob(".*"))
+    fill(again, net, opt)
+    assert again.history["value"] == list(range(50))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=800k", "tmpfs", folder], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_a_disk_that_is_really_full(small_disk, capfd):
+    run, net, opt = wide_run(small_disk / "run")
+    ballast = small_disk / "ballast"
+    with pytest.raises(InputError, match="the disk is full"):
+        for step in run.steps(50):
+            run.step(net(torch.rand(1, 64)).sum(), opt)
+            run.log(value=step)
+            if step == 20:
+                with pytest.raises(OSError, match="No space"), open(ballast, "wb", buffering=0) as file:
+                    while True:
+                        file.write(bytes(4096))
+    ballast.unlink()
+    again, net, opt = wide_run(small_disk / "run")
+    assert again.count >= 20
+    fill(again, net, opt)
+    assert again.history["value"] == list(range(50))
+    assert "Traceback" not in capfd.readouterr().err
+
+
+# ---------------------------------------------------------------------------------------------------------------- several processes
+
+
+def worker(folder, ends, kill_at=0):
+    """One of several processes: trains, leaves its weights in `ends`, and fails if it writes in `folder` without being the first."""
+    rank, calls = int(os.environ["RANK"]), 0
+
+    def hook(event, args):
+        writes = event in ("os.rename", "os.mkdir", "os.remove", "os.rmdir") or event == "open" and args[2] & os.O_ACCMODE != os.O_RDONLY
+        if rank and writes and str(args[0]).startswith(folder + "/"):
+            print("rank", rank, "wrote", args, flush=True)
+            os._exit(78)
+
+    sys.addaudithook(hook)
+    run = Run("toy", {}, folder=folder, device="cpu", precision="no", save_seconds=0, accumulate=2, clip=1.0)
+    net, loader = Net(), DataLoader(Noisy(32), 4, shuffle=True)
+    opt = torch.optim.Adam(net.parameters(), 0.01)
+    net, opt, loader = run.prepare(net, opt, loader)
+    for _ in run.epochs(6):
+        for image in run.batches(loader):
+            assert len(image) == 2, "a batch of 4 is split among 2 processes"
+            run.step((net(image + 0.1 * torch.randn(image.shape)) - image).square().mean(), opt)
+            calls += 1
+            if calls == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+        run.log(loss=run.mean_loss)
+    run.keep(net)
+    (Path(ends) / f"rank{rank}").write_text(fingerprint({"net": run.unwrap(net).state_dict(), "opt": opt.state_dict()}))
+    (Path(ends) / f"noise{rank}").write_text(fingerprint(torch.rand(3)))
+
+
+def test_two_processes_end_with_equal_weights_also_after_a_kill(tmp_path, trainings):
+    for name in ("whole", "killed"):
+        (tmp_path / f"{name}.ends").mkdir()
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", HERE]
+    command += [tmp_path / "whole", tmp_path / "whole.ends"]
+    done = subprocess.run(command, env=ONE_THREAD, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("laptop scale") == 1, "only one process prints"
+
+    for kill_at in (40, 0):  # forked with the environment that torchrun gives: it needs ten seconds to start, twice
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        folder, ends = str(tmp_path / "killed"), str(tmp_path / "killed.ends")
+        ranks = [trainings.start(folder, "worker", ends=ends, kill_at=kill_at, env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+                 for rank in (0, 1)]  # fmt: skip
+        statuses = [trainings.wait(pid) for pid in ranks]
+        assert statuses == [signal.SIGKILL if kill_at else 0] * 2, trainings.output(folder)
+    assert trainings.output(folder).count("goes on after step 32") == 1
+
+    ends = {(tmp_path / f"{name}.ends/rank{rank}").read_text() for name in ("whole", "killed") for rank in (0, 1)}
+    assert len(ends) == 1
+    noises = [(tmp_path / f"{name}.ends/noise{rank}").read_text() for name in ("whole", "killed") for rank in (0, 1)]
+    assert noises[:2] == noises[2:] and noises[0] != noises[1], "each process has noise of its own"
+    assert rows(tmp_path / "whole/history.csv") == rows(tmp_path / "killed/history.csv")
+    assert len(rows(tmp_path / "whole/history.csv")) == 6
+
+
+# --------------------------------------------------------------------------------------------------------------- the training loop
+
+
+def test_several_runs_of_different_precision_live_in_one_process(tmp_path):
+    runs = {name: Run("toy", folder=tmp_path / name, device="cpu", precision=name) for name in ("no", "bf16")}
+    seen, nets = {}, {}
+
+    def note(name):
+        def hook(module, args, out):
+            seen[name] = out.dtype
+
+        return hook
+
+    for name, run in runs.items():
+        net = Net()
+        nets[name] = run.prepare(net, torch.optim.SGD(net.parameters(), 0.1))
+        nets[name][0].body[0].register_forward_hook(note(name))
+    more = {name: run.prepare(nn.Linear(2, 2)) for name, run in runs.items()}  # the first run's turn comes again
+    more["no"].register_forward_hook(note("again"))
+    for name, run in runs.items():
+        net, opt = nets[name]
+        for _ in run.steps(2):
+            loss = (net(torch.rand(2, 3, 6, 6)) - 0.5).square().mean()
+            assert loss.dtype == torch.float32
+            run.step(loss, opt)
+    more["no"](torch.rand(1, 2))
+    assert seen == {"no": torch.float32, "bf16": torch.bfloat16, "again": torch.float32}
+    assert runs["no"].part("inner", precision="bf16").precision == "bf16"
+
+
+def test_accumulated_steps_equal_one_step_on_the_whole_batch(tmp_path):
+    data, moved, ends = torch.rand(8, 5), [], []
+    for accumulate in (1, 4):
+        run = Run("toy", folder=tmp_path / str(accumulate), device="cpu", accumulate=accumulate, clip=0.01)
+        net = nn.Linear(5, 5, dtype=torch.float64)
+        net, opt = run.prepare(net, torch.optim.SGD(net.parameters(), 0.1))
+        for _ in run.steps(1):
+            moved += [run.step(net(part.double()).square().mean(), opt) for part in data.chunk(accumulate)]
+        ends.append(torch.cat([p.detach().flatten() for p in net.parameters()]))
+    assert moved == [True, False, False, False, True]
+    torch.testing.assert_close(*ends, rtol=0, atol=1e-12)
+
+
+def test_two_optimisers_do_not_disturb_each_other(tmp_path):
+    """In a GAN the generator's loss goes through the critic: that must leave no gradient there."""
+    run = Run("toy", folder=tmp_path, device="cpu", precision="no")
+    generator, critic = nn.Linear(2, 2), nn.Linear(2, 1)
+    opts = torch.optim.SGD(generator.parameters(), 0.1), torch.optim.SGD(critic.parameters(), 0.1)
+    generator, critic, opt_g, opt_c = run.prepare(generator, critic, *opts)
+    for _ in run.steps(2):
+        run.step(critic(generator(torch.ones(1, 2))).sum(), opt_g)
+        assert all(p.grad is None for p in [*critic.parameters(), *generator.parameters()])
+        run.step(critic(generator(torch.ones(1, 2)).detach()).sum(), opt_c)
+
+
+def test_convolutions_become_channels_last_and_stay_so_when_resumed(tmp_path):
+    def go():
+        run = Run("toy", {}, folder=tmp_path, device="cpu", precision="no", save_seconds=0)
+        net = nn.Conv2d(4, 8, 3)
+        net, opt = run.prepare(net, torch.optim.Adam(net.parameters()))
+        return run, net, opt
+
+    run, net, opt = go()
+    for _ in run.steps(1):
+        run.step(net(torch.rand(1, 4, 5, 5)).sum(), opt)
+    run, again, opt2 = go()
+    for n, o in ((net, opt), (again, opt2)):
+        assert n.weight.is_contiguous(memory_format=torch.channels_last) and not n.weight.is_contiguous()
+        assert o.state[n.weight]["exp_avg"].stride() == n.weight.stride()
+
+
+def test_stop_ends_the_loop_for_good(tmp_path):
+    def go():
+        run = Run("toy", {}, folder=tmp_path, device="cpu")
+        net = nn.Linear(2, 2)
+        run.prepare(net, torch.optim.SGD(net.parameters(), 0.1))
+        done = []
+        for step in run.steps(100):
+            done.append(step)
+            if step == 3:
+                run.stop()
+        return done
+
+    assert go() == [0, 1, 2, 3]
+    assert go() == []
+
+
+def test_a_run_without_anything_to_save_starts_over(tmp_path):
+    for _ in range(2):
+        run = Run("toy", {}, folder=tmp_path, device="cpu", save_seconds=0)
+        for step in run.epochs(3):
+            run.log(value=step)
+        assert run.history["step"] == [1, 2, 3] and len(rows(tmp_path / "history.csv")) == 3
+    assert not (tmp_path / "state").exists()
+
+
+def test_history_keeps_columns_that_come_later(tmp_path):
+    run = Run("toy", {}, folder=tmp_path, device="cpu")
+    run.log(a=1)
+    run.log(a=torch.tensor(2.5), b=np.float32(0.25))
+    run.log(b=math.nan)
+    found = rows(tmp_path / "history.csv")
+    assert list(found[0]) == ["step", "a", "b"]
+    assert found == [{"step": "0", "a": "1", "b": ""}, {"step": "0", "a": "2.5", "b": "0.25"}, {"step": "0", "a": "", "b": "nan"}]
+    assert run.history["a"][:2] == [1, 2.5] and math.isnan(run.history["a"][2])
+    with pytest.raises(TypeError, match="name is a str"):
+        run.log(name="text")
+
+
+def test_tensorboard_shows_the_history(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = Run("toy", {}, folder=tmp_path, device="cpu")
+    for step in run.epochs(3):
+        run.log(loss=step / 2)
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("loss")
+    assert [(event.step, event.value) for event in events] == [(1, 0.0), (2, 0.5), (3, 1.0)]
+
+
+def test_keep_best_keeps_the_best(tmp_path):
+    run = Run("toy", {}, folder=tmp_path, device="cpu")
+    net, kept = Net(), []
+    for i in run.epochs(6):
+        nn.init.constant_(net.body[0].bias, i)
+        run.log(score=[math.nan, 1.0, 3.0, 2.0, 3.0, 4.0][i])
+        kept.append(run.keep_best(net, "score"))
+    assert kept == [False, True, True, False, False, True]
+    assert Net.from_pretrained(str(tmp_path / "model")).body[0].bias.tolist() == [5.0] * 4
+    assert "the best by score: 4 at step 6" in zoo.about(tmp_path / "model")
+
+
+def test_pictures_of_every_kind(tmp_path):
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    run = Run("toy", {}, folder=tmp_path, device="cpu")
+    image = torch.rand(3, 4, 7)
+    run.picture(image)
+    run.picture(image.permute(1, 2, 0).numpy(), "b")
+    run.picture(Image.new("RGB", (7, 4)), "c")
+    run.picture(Figure(figsize=(1, 1)), "d")
+    assert [path.name for path in run.pictures()] == ["000000.png", "b.png", "c.png", "d.png"]
+    found = [np.asarray(Image.open(path).convert("RGB")) for path in run.pictures()]
+    assert found[0].shape == (4, 7, 3) and (found[0] == found[1]).all()
+    assert (found[0] == (image.permute(1, 2, 0).numpy() * 255).round()).all()
+
+
+def test_prepare_says_what_it_cannot_save(tmp_path):
+    run = Run("toy", {}, folder=tmp_path, device="cpu")
+    with pytest.raises(TypeError, match="Tensor has no state_dict"):
+        run.prepare(torch.rand(3))
+    strange = Average(Net())
+    strange.values = {"thing": {"deep": [1, object()]}}
+    run.prepare(strange)
+    with pytest.raises(TypeError, match=r"state\.10\.objects.*a object cannot be saved"):
+        for _ in run.steps(1):
+            pass
+
+
+def test_the_clock_leaves_out_what_the_run_itself_does(tmp_path):
+    run = Run("toy", {}, folder=tmp_path, device="cpu")
+    run.prepare(nn.Linear(2, 2))
+    for _ in run.steps(1):
+        before = run.seconds
+        time.sleep(0.05)
+        for _ in range(20):
+            run.picture(torch.rand(3, 64, 64), "x")
+            run.log(a=1)
+    assert 0.05 <= run.seconds - before < 0.1
+    after = run.seconds, run.cpu_seconds
+    time.sleep(0.02)
+    assert (run.seconds, run.cpu_seconds) == after, "it stands still once the loop is over"
+
+
+def test_a_step_costs_well_under_a_millisecond(tmp_path):
+    run = Run("toy", {}, folder=tmp_path, device="cpu", precision="no")
+    net = nn.Linear(2, 2)
+    net, opt = run.prepare(net, torch.optim.SGD(net.parameters(), 0.1))
+    x, n = torch.rand(1, 2), 500
+
+    def bare():
+        for _ in range(n):
+            net(x).sum().backward()
+            opt.optimizer.step()
+            opt.optimizer.zero_grad()
+
+    def ours():
+        for _ in run.steps(n):
+            run.step(net(x).sum(), opt)
+            run.log(value=1.0)
+
+    times = {}
+    for loop in (bare, ours, bare, ours):
+        begun = time.process_time()
+        loop()
+        times[loop] = min(times.get(loop, math.inf), time.process_time() - begun)
+    assert (times[ours] - times[bare]) / n < 1e-3
+
+
+def test_importing_the_kit_is_light():
+    code = (
+        "import sys\n"
+        "from imggen_core.kit import {}\n"
+        "print(*[name for name in ('torch', 'accelerate', 'tensorboard', 'matplotlib', 'PIL') if name in sys.modules])\n"
+    )
+    program = code.format("settings, sampler, zoo") + code.format("run")
+    done = subprocess.run([sys.executable, "-c", program], env=ONE_THREAD, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["", "torch"]
+
+
+def test_states_of_every_shape_come_back_exactly(tmp_path):
+    shared = torch.arange(6.0)
+    state = {
+        "step": 3, "none": None, "bits": [True, 1, 1.5, math.inf, "text"], "pair": (1, [2, (3,)]), 7: {"nested": {}}, ("a", 1): "tuple key",
+        "bf16": torch.rand(3).bfloat16(), "scalar": torch.tensor(2.0), "empty": torch.empty(0, 3), "long": torch.tensor([2**60]),
+        "views": [shared[:3], shared[3:], shared, shared.view(2, 3).T, shared[:1].expand(4)], "array": np.arange(3, dtype=np.int16),
+        "last": torch.rand(2, 3, 4, 5).contiguous(memory_format=torch.channels_last), "number": np.float64(0.1), "int": np.int64(5),
+    }  # fmt: skip
+    back = kit_run.read_state(kit_run.write_state(tmp_path, state))
+    assert fingerprint(back) == fingerprint(state)
+    assert list(back) == list(state) and back["last"].stride() == state["last"].stride()
+    assert type(back["pair"]) is tuple and back["array"].dtype == np.int16
+
+
+if __name__ == "__main__":
+    worker(*sys.argv[1:])
