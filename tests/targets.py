@@ -2,6 +2,7 @@
 
 `make(kind, seed)` is a pure function of both; what it returns looks like what a designer or a test's author would write.
 """
+
 from __future__ import annotations
 
 import math
@@ -44,7 +45,10 @@ class Sheet:
         return f"{value:.2f}".rstrip("0").rstrip(".")
 
     def add(self, name: str, **attributes) -> None:
-        words = (f'{key.replace("_", "-")}="{self.number(value) if isinstance(value, (int, float)) else value}"' for key, value in attributes.items())
+        words = (
+            f'{key.replace("_", "-")}="{self.number(value) if isinstance(value, (int, float)) else value}"'
+            for key, value in attributes.items()
+        )
         self.elements.append(f"<{name} {' '.join(words)}/>")
 
     def rect(self, x, y, width, height, fill) -> None:
@@ -77,7 +81,11 @@ class Sheet:
         size = f'width="{self.width}" height="{self.height}"'
         if self.rng.random() < 0.7:
             size += f' viewBox="0 0 {self.width} {self.height}"'
-        paper = [] if self.paper == "#ffffff" and self.rng.random() < 0.5 else [f'<rect width="{self.width}" height="{self.height}" fill="{self.paper}"/>']
+        paper = (
+            []
+            if self.paper == "#ffffff" and self.rng.random() < 0.5
+            else [f'<rect width="{self.width}" height="{self.height}" fill="{self.paper}"/>']
+        )
         body = "\n".join(f"  {element}" for element in paper + self.elements)
         return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>\n{body}\n</svg>\n'
 
@@ -197,7 +205,7 @@ def _dashboard(rng: random.Random) -> Sheet:
         if rng.random() < 0.5:
             inner = round(radius * 0.3)
             sheet.oval(cx, cy, inner, inner, strong)
-        for row in range(rng.randint(1, 3)):
+        for row in range(rng.randint(1, 3) if len(sheet.elements) < 26 else 1):
             y = round(cy + radius + 16 + row * 10)
             if y + 6 < height - gap:
                 sheet.rect(cx - radius, y, 6, 6, rng.choice(accents))
@@ -230,8 +238,14 @@ def _chart(sheet: Sheet, x, y, w, h, bars, panel, strong, middle, pale, accents)
         highlight = rng.choice((fill, strong, rng.choice(accents)))
         for index, height in enumerate(tops):
             height = round(height)
-            sheet.rect(round(left + 6 + index * pitch), height, round(pitch * 0.6), bottom - axis / 2 - height, highlight if index == bars - 1 else fill)
-    if rng.random() < 0.5:
+            sheet.rect(
+                round(left + 6 + index * pitch),
+                height,
+                round(pitch * 0.6),
+                bottom - axis / 2 - height,
+                highlight if index == bars - 1 else fill,
+            )
+    if rng.random() < 0.5 and len(sheet.elements) + 2 * bars < 30:
         for index in range(bars):
             sheet.rect(round(left + 6 + index * pitch), bottom + 4, round(pitch * 0.5), 3, middle)
     if style != "bars":
@@ -239,20 +253,24 @@ def _chart(sheet: Sheet, x, y, w, h, bars, panel, strong, middle, pale, accents)
         pitch = (right - left - 8) / count
         points = [(left + 6 + (index + 0.3) * pitch, bottom - (bottom - top) * rng.uniform(0.2, 0.95)) for index in range(count)]
         colour, thick = rng.choice([accent for accent in accents if accent != fill]), rng.choice((1.5, 2, 2, 3))
-        if rng.random() < 0.4:
+        if rng.random() < 0.4 or len(sheet.elements) > 24:
             sheet.polyline(points, colour, thick)
         else:
             for (x1, y1), (x2, y2) in zip(points, points[1:], strict=False):
                 sheet.line(x1, y1, x2, y2, colour, thick)
-        if rng.random() < 0.4 and len(sheet.elements) < 27:
+        if rng.random() < 0.4 and len(sheet.elements) < 25:
             for px, py in points[:4]:
                 sheet.oval(px, py, thick + 1, thick + 1, colour)
 
 
 def _curves(rng: random.Random) -> Sheet:
-    sheet = _sheet(rng, ((256, 256), (256, 256), (240, 240), (300, 200), (200, 280)), rng.choice(("#ffffff", "#ffffff", "#fdfcf7", "#f4f1e8")))
+    sheet = _sheet(
+        rng, ((256, 256), (256, 256), (240, 240), (300, 200), (200, 280)), rng.choice(("#ffffff", "#ffffff", "#fdfcf7", "#f4f1e8"))
+    )
     ink = rng.choice(INKS)
-    inks = [ink] * 3 + (rng.sample(("#d1495b", "#00798c", "#edae49", "#2a6f97", "#e07a1f", "#386641"), rng.choice((1, 2))) if rng.random() < 0.5 else [])
+    inks = [ink] * 3 + (
+        rng.sample(("#d1495b", "#00798c", "#edae49", "#2a6f97", "#e07a1f", "#386641"), rng.choice((1, 2))) if rng.random() < 0.5 else []
+    )
     thick = rng.choice((2, 2.5, 3, 3, 4, 5))
     cap = rng.choice(("butt", "butt", "round"))
     pen = {"inks": inks, "thick": lambda: max(1, thick + rng.choice((-1, 0, 0, 0, 1))), "cap": cap}
@@ -348,7 +366,10 @@ def _flower(sheet: Sheet, pen) -> None:
     for petal in range(petals):
         angle = 2 * math.pi * (petal + turn) / petals
         half = math.pi / petals
-        points = [(cx + reach * length * math.cos(angle + a), cy + reach * length * math.sin(angle + a)) for a, length in ((-half, 0.4), (0, 1.9), (half, 0.4))]
+        points = [
+            (cx + reach * length * math.cos(angle + a), cy + reach * length * math.sin(angle + a))
+            for a, length in ((-half, 0.4), (0, 1.9), (half, 0.4))
+        ]
         _stroke(sheet, pen, *points)
     _stroke(sheet, pen, (cx, cy + reach * 0.4), (cx + rng.uniform(-30, 30), h * 0.75), (cx + rng.uniform(-10, 10), h - 8))
     for sign in (-1, 1):
@@ -397,7 +418,9 @@ def _large(rng: random.Random) -> Sheet:
     pen = {"inks": [strong, *accents[:2]], "thick": lambda: rng.choice((2, 3, 4)), "cap": rng.choice(("butt", "round"))}
     for index in range(rng.randint(3, 5)):
         x, y = 232 + 18 * index, 420 - 26 * index
-        _stroke(sheet, pen, (x, y), (x + rng.uniform(20, 60), y - rng.uniform(50, 90)), (x + rng.uniform(70, 110), y - rng.uniform(-10, 20)))
+        _stroke(
+            sheet, pen, (x, y), (x + rng.uniform(20, 60), y - rng.uniform(50, 90)), (x + rng.uniform(70, 110), y - rng.uniform(-10, 20))
+        )
     _stroke(sheet, pen, (310, 480), (395, 390), (480, 480))
     sheet.oval(330, 448, 10, 6, rng.choice(accents))
     sheet.rect(440, 440, 40, 16, rng.choice(accents))

@@ -102,7 +102,7 @@ def test_random_targets_are_what_they_say(kind):
 
 
 def test_random_targets_have_the_sizes_of_their_kind():
-    for kind, (low, high) in {"ui": (16, 34), "dashboard": (16, 42), "curves": (10, 18), "large": (24, 44)}.items():
+    for kind, (low, high) in {"ui": (16, 34), "dashboard": (16, 36), "curves": (10, 18), "large": (24, 44)}.items():
         counts = [targets.make(kind, seed)[1] for seed in range(100)]
         assert low <= min(counts) and max(counts) <= high, kind
 

@@ -243,13 +243,15 @@ def _in_child(request: dict, text: bytes) -> tuple[dict, bytes]:
     return {"error": "memory" if "MemoryError" in last else f"could not be drawn ({last[:160]}) — see imggen doctor"}, b""
 
 
-def _on_white(answer: dict, pixels) -> np.ndarray:
-    """Cairo's premultiplied BGRA as float32 RGB on white."""
+def _on_white(answer: dict, pixels: bytes) -> np.ndarray:
+    """Cairo's premultiplied pixels, four bytes each in the machine's order, as float32 RGB on white."""
     width, height = answer["size"]
-    native = np.frombuffer(pixels, np.uint32).reshape(height, width)  # 0xAARRGGBB in the machine's byte order
-    channels = [(native >> shift & 255).astype(np.float32) for shift in (16, 8, 0)]
-    white = 255 - (native >> 24).astype(np.float32)
-    return np.stack([np.minimum(channel + white, 255) for channel in channels], axis=2) / np.float32(255)
+    channels = np.frombuffer(pixels, np.uint8).reshape(height, width, 4)
+    channels = channels if sys.byteorder == "little" else channels[..., ::-1]  # blue, green, red, alpha
+    picture, alpha = channels[..., 2::-1], channels[..., 3:]
+    if alpha.min() < 255:  # at an edge that cuts a pixel: the background is drawn white already
+        picture = np.minimum(picture + np.int16(255) - alpha, 255)
+    return np.divide(picture, 255, dtype=np.float32)
 
 
 # Writing

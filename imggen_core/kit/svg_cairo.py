@@ -145,7 +145,7 @@ def _explain(error: Exception) -> str:
 
 
 def limit(cpu_seconds: int, memory: int) -> None:
-    """Cap this process's CPU time and address space; let it write no file and start no process. What a system lacks is left out."""
+    """Cap this process's CPU time and address space; let it start no process. What a system lacks is left out."""
     from PIL import Image, WebPImagePlugin  # noqa: F401
 
     Image.preinit()
@@ -156,7 +156,7 @@ def limit(cpu_seconds: int, memory: int) -> None:
         import resource
     except ImportError:  # Windows
         return
-    limits = {"CPU": (cpu_seconds, cpu_seconds + 1), "AS": (memory, memory), "FSIZE": (0, 0), "CORE": (0, 0), "NPROC": (0, 0)}
+    limits = {"CPU": (cpu_seconds, cpu_seconds + 1), "AS": (memory, memory), "CORE": (0, 0), "NPROC": (0, 0)}
     for name, values in limits.items():
         try:
             resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), values)
