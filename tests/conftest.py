@@ -1,5 +1,6 @@
 """What several test files share: quiet plotting, no network, and a small course of one chapter to run the command line on."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -128,11 +129,31 @@ def notebook(path: Path, *cells) -> Path:
     return path
 
 
+SERVER = """
+import json, os, sys, tempfile
+from imggen_core.kit import cli
+answers = os.fdopen(os.dup(1), "w")
+for line in sys.stdin:
+    words, folder = json.loads(line)
+    with tempfile.TemporaryFile("w+b") as out, tempfile.TemporaryFile("w+b") as err:
+        os.dup2(out.fileno(), 1), os.dup2(err.fileno(), 2), os.chdir(folder)
+        sys.argv = ["imggen", *words]
+        try:
+            cli.main()
+        except SystemExit as end:
+            status = end.code
+        sys.stdout.flush(), sys.stderr.flush()
+        texts = [file.seek(0) or file.read().decode() for file in (out, err)]
+    print(json.dumps([status, *texts]), file=answers, flush=True)
+"""
+
+
 @dataclass
 class Course:
     """A checkout with one chapter, `demo`, and this project's kit."""
 
     root: Path
+    server: subprocess.Popen | None = None
 
     def command(self, *words) -> list[str]:
         return [sys.executable, "-m", "imggen_core.kit.cli", *map(str, words)]
@@ -141,25 +162,26 @@ class Course:
     def environment(self) -> dict[str, str]:
         return os.environ | {"PYTHONPATH": str(self.root), "OMP_NUM_THREADS": "1"}
 
-    def imggen(self, *words, cwd=None, status=0, timeout=120) -> subprocess.CompletedProcess:
-        """Run the command line; fails when it ends with another status, or shows a traceback."""
-        done = subprocess.run(
-            self.command(*words), env=self.environment, cwd=cwd or self.root, capture_output=True, text=True, timeout=timeout
-        )
-        assert done.returncode == status, f"{words}: status {done.returncode}\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stdout + done.stderr
-        return done
+    def imggen(self, *words, cwd=None, status=0) -> subprocess.CompletedProcess:
+        """Run the command line (in one process for all, since torch takes seconds to import); fails when it ends with another status."""
+        if self.server is None:
+            command, pipe = [sys.executable, "-c", SERVER], subprocess.PIPE
+            self.server = subprocess.Popen(command, env=self.environment, cwd=self.root, stdin=pipe, stdout=pipe, text=True)
+        print(json.dumps([[*map(str, words)], str(cwd or self.root)]), file=self.server.stdin, flush=True)
+        ended, out, err = json.loads(self.server.stdout.readline())
+        assert ended == status, f"{words}: status {ended}\n{out}\n{err}"
+        assert "Traceback" not in out + err
+        return subprocess.CompletedProcess(words, ended, out, err)
 
     def refused(self, *words, cwd=None) -> str:
         """The one line with which the command line refuses `words`."""
-        done = self.imggen(*words, cwd=cwd, status=2)
-        lines = done.stderr.strip().splitlines()
-        assert len(lines) == 1, done.stderr
+        lines = self.imggen(*words, cwd=cwd, status=2).stderr.strip().splitlines()
+        assert len(lines) == 1, lines
         return lines[0]
 
 
 @pytest.fixture(scope="session")
-def course(tmp_path_factory) -> Course:
+def course(tmp_path_factory):
     root = tmp_path_factory.mktemp("course")
     shutil.copytree(ROOT / "imggen_core" / "kit", root / "imggen_core" / "kit", ignore=shutil.ignore_patterns("__pycache__"))
     (root / "imggen_core" / "__init__.py").write_text("")
@@ -168,7 +190,10 @@ def course(tmp_path_factory) -> Course:
     (root / "data").mkdir()
     (root / "data" / "dot.svg").write_text(DOT)
     notebook(root / "nbs" / "01_demo.ipynb", code(PARAMETERS, "parameters"), BODY)
-    return Course(root)
+    made = Course(root)
+    yield made
+    if made.server:
+        made.server.communicate()
 
 
 @pytest.fixture(scope="session")

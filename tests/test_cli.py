@@ -1,0 +1,293 @@
+"""The command line, run as a person runs it: what it does, what it refuses in one line, and that a stopped run leaves nothing."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from imggen_core.kit import cli, settings
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+@pytest.fixture(scope="module")
+def model(course, tmp_path_factory):
+    """A model that `imggen train` left, trained in two processes."""
+    folder = tmp_path_factory.mktemp("train") / "out"
+    course.imggen("train", "demo", "--processes", 2, "-p", "steps", 6, "--out", folder)
+    return folder / "model"
+
+
+# ---- run -------------------------------------------------------------------------------------------------------------
+
+
+def test_run_ends_by_naming_the_drawing_its_psnr_and_the_run_folder(course):
+    lines = course.imggen("run", "demo").stdout.splitlines()
+    assert lines[0] == "steps 3, scale laptop"
+    assert lines[-2].startswith("drawing: runs/demo-2") and lines[-2].endswith("drawing.svg · PSNR 51.2 dB (as CairoSVG renders it)")
+    folder = course.root / lines[-1].removeprefix("run folder: ")
+    assert (folder / "drawing.svg").exists() and (folder / "notebook.ipynb").exists()
+
+
+def test_same_folder_again_goes_on_and_other_parameters_are_refused(course, out):
+    course.imggen("run", "demo", "--scale", "smoke", "-p", "lr", "1e-3", "--out", out)
+    saved = json.loads((out / "params.json").read_text())
+    assert saved == {
+        "chapter": "demo",
+        "scale": "smoke",
+        "parameters": {"steps": 2, "lr": 0.001, "name": "plain", "loud": False, "image_size": None, "target": "data/dot.svg"},
+    }
+    course.imggen("run", "demo", "--scale", "smoke", "-p", "lr", "0.001", "--out", out)
+    refusal = course.refused("run", "demo", "--scale", "smoke", "-p", "lr", "0.01", "--out", out)
+    assert "lr 0.001 there, 0.01 now" in refusal and "--out" in refusal
+    assert "scale 'smoke' there, 'laptop' now" in course.refused("run", "demo", "-p", "lr", "0.001", "--out", out)
+    params = json.loads((out / "params.json").read_text())
+    (out / "params.json").write_text(json.dumps(params | {"chapter": "strokes"}))
+    assert "chapter 'strokes' there, 'demo' now" in course.refused("run", "demo", "--scale", "smoke", "-p", "lr", "1e-3", "--out", out)
+    (out / "params.json").write_text('{"chapter": ')
+    assert "damaged" in course.refused("run", "demo", "--out", out)
+
+
+def test_target_is_found_from_the_persons_own_folder(course, tmp_path):
+    (tmp_path / "my.svg").write_text((course.root / "data" / "dot.svg").read_text())
+    course.imggen("run", "demo", "-p", "target", "my.svg", "--out", "out", cwd=tmp_path)
+    assert json.loads((tmp_path / "out" / "params.json").read_text())["parameters"]["target"] == str(tmp_path / "my.svg")
+
+
+def test_target_of_the_project_is_named_alike_from_everywhere(course, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.file_name("data/wireframe.svg") == "data/wireframe.svg"
+    monkeypatch.chdir(settings.ROOT / "data")
+    assert cli.file_name("wireframe.svg") == "data/wireframe.svg"
+
+
+@pytest.mark.parametrize(
+    "words, hint",
+    [
+        (["run", "demi"], "did you mean 'demo'"),
+        (["run", "later"], "still to come"),
+        (["run"], "CHAPTER"),
+        (["rum", "demo"], "Did you mean 'run'"),
+        (["run", "demo", "--scael", "smoke"], "--scale"),
+        (["run", "demo", "--scale", "smoek"], "did you mean 'smoke'"),
+        (["run", "demo", "-p", "stpes", "3"], "did you mean 'steps'"),
+        (["run", "demo", "-p", "steps"], "wants a name and a value"),
+        (["run", "demo", "-p"], "-p"),
+        (["run", "demo", "-p", "steps", "three"], "wants a whole number"),
+        (["run", "demo", "-p", "steps", "2.5"], "wants a whole number"),
+        (["run", "demo", "-p", "lr", "True"], "wants a number"),
+        (["run", "demo", "-p", "lr", "1e999"], "wants a number"),
+        (["run", "demo", "-p", "loud", "3"], "wants true or false"),
+        (["run", "demo", "--timeout", "0"], "above 0"),
+        (["run", "demo", "--timeout", "nan"], "above 0"),
+        (["run", "demo", "--timeout", "soon"], "--timeout"),
+        (["run", "demo", "-p", "target", "missing.svg"], "missing.svg"),
+        (["run", "demo", "-p", "target", "empty.svg"], "empty.svg"),
+        (["run", "demo", "-p", "target", "binary.svg"], "binary.svg"),
+        (["run", "demo", "-p", "target", "."], "folder"),
+        (["run", "demo", "-p", "image_size", "0"], "image_size"),
+        (["run", "demo", "-p", "image_size", "-1"], "image_size"),
+        (["run", "demo", "-p", "image_size", "1000000"], "image_size"),
+        (["run", "demo", "-p", "image_size", "big"], "image_size"),
+        (["run", "demo", "--out", "empty.svg"], "name a folder"),
+        (["run", "demo", "--out", "empty.svg/below"], "name a folder"),
+        (["run", "demo", "--out", "filled"], "holds other files"),
+        (["train", "demo", "--processes", "0"], "--processes 0"),
+        (["train", "demo", "-p", "loud", "true"], "no parameter 'loud'"),
+        (["train", "later"], "still to come"),
+        (["sample", "wirefarme"], "no model 'wirefarme'"),
+        (["evaluate", "nothing"], "no model 'nothing'"),
+        (["evaluate", "x", "--json", "no/such/folder.json"], "does not exist"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_input_is_refused_in_one_line(course, tmp_path, words, hint):
+    (tmp_path / "empty.svg").touch()
+    (tmp_path / "binary.svg").write_bytes(bytes(range(256)))
+    (tmp_path / "filled").mkdir()
+    (tmp_path / "filled" / "thesis.txt").write_text("mine")
+    before = len(list(course.root.glob("runs/*")))
+    assert hint in course.refused(*words, cwd=tmp_path)
+    assert len(list(course.root.glob("runs/*"))) == before, "a refused run leaves no folder"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_folder_that_cannot_be_written_is_refused(course, tmp_path):
+    tmp_path.chmod(0o500)
+    assert "cannot be written" in course.refused("run", "demo", "--out", tmp_path / "out")
+
+
+def test_failing_cell_ends_with_status_1_and_wrong_input_in_a_cell_with_2(course, out, tmp_path):
+    failed = course.imggen("run", "demo", "-p", "name", "error", "--out", out, status=1)
+    assert "(`1 / 0`): ZeroDivisionError" in failed.stderr and len(failed.stderr.splitlines()) == 1
+    assert course.refused("run", "demo", "-p", "name", "bad input", "--out", tmp_path / "b") == (
+        "imggen: demo: this input is bad — give a better one"
+    )
+
+
+def test_timeout_ends_with_status_1(course, out):
+    failed = course.imggen("run", "demo", "-p", "name", "sleep", "--timeout", "4", "--out", out, status=1)
+    assert "stopped after the limit of 4 s" in failed.stderr
+
+
+def started(course, command: str, out) -> tuple[subprocess.Popen, list[psutil.Process]]:
+    """`imggen COMMAND demo` that sleeps forever, and every process it started."""
+    process = subprocess.Popen(
+        course.command(command, "demo", "-p", "name", "sleep", "--out", out),
+        env=course.environment,
+        cwd=course.root,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    end = time.monotonic() + 60
+    while not (out / "log.txt").exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    time.sleep(0.5)
+    below = psutil.Process(process.pid).children(recursive=True)
+    assert process.poll() is None and len(below) >= 2
+    return process, below
+
+
+@pytest.mark.parametrize("command, stop", [("run", signal.SIGINT), ("run", signal.SIGTERM), ("train", signal.SIGINT)])
+def test_stopped_run_says_how_to_go_on_and_leaves_no_process(course, out, command, stop):
+    process, below = started(course, command, out)
+    process.send_signal(stop)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert said == f"imggen: stopped — to go on: imggen {command} demo -p name sleep --out {out}\n"
+    left, alive = psutil.wait_procs(below, timeout=5)
+    assert not [each for each in alive if each.status() != psutil.STATUS_ZOMBIE]
+
+
+# ---- train, sample, evaluate -------------------------------------------------------------------------------------------
+
+
+def test_train_runs_in_several_processes_and_keeps_the_model(model):
+    assert (model.parent / "rank0-of-2").read_text() == (model.parent / "rank1-of-2").read_text() == "6 0.5"
+    assert json.loads((model.parent / "params.json").read_text())["parameters"]["steps"] == 6
+    assert (model / "model.safetensors").exists()
+
+
+def test_train_reports_what_broke(course, out, tmp_path):
+    failed = course.imggen("train", "demo", "-p", "name", "error", "--out", out, status=1)
+    assert failed.stderr == "imggen: demo: RuntimeError: it broke\n"
+    assert "this input is bad" in course.refused("train", "demo", "-p", "name", "bad input", "--out", tmp_path / "b")
+
+
+def test_sample_is_decided_by_its_seed(course, model, tmp_path):
+    for name, seed in (("a", 7), ("b", 7), ("c", 8)):
+        course.imggen("sample", model, "-n", 3, "--seed", seed, "--dark-side=0.5", "--out", tmp_path / f"{name}.png")
+    a, b, c = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
+    assert a == b != c
+    course.imggen("sample", model, "-n", 1, "--out", tmp_path / "one.png")
+    assert Image.open(tmp_path / "one.png").size == (6, 4)
+
+
+@pytest.mark.parametrize(
+    "words, hint",
+    [
+        (["--drak-side", "0.5"], "did you mean '--dark-side'"),
+        (["--dark-side", "5"], "dark_side"),
+        (["--dark-side", "much"], "dark_side"),
+        (["--dark-side"], "wants a value"),
+        (["extra"], "extra"),
+        (["-n", "0"], "-n 0"),
+        (["-n", "many"], "-n"),
+        (["--out", "no/such/a.png"], "does not exist"),
+        (["--out", "a.gif"], "ends in .png"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_sample_options_are_refused_in_one_line(course, model, words, hint):
+    assert hint in course.refused("sample", model, *words)
+
+
+def test_evaluate_passes_or_fails_by_the_criteria(course, model, tmp_path):
+    passed = course.imggen("evaluate", model, "--json", tmp_path / "figures.json")
+    rows = {line.split()[0]: line.split()[1:] for line in passed.stdout.splitlines()}
+    assert rows["brightness"] == ["0.6", ">=", "0.5", "pass"] and rows["error"] == ["0.05", "<=", "0.1", "pass"]
+    report = json.loads((tmp_path / "figures.json").read_text())
+    assert report["passed"] == {"brightness": True, "error": True} and report["figures"]["extra"] is None
+    shutil.copytree(model, tmp_path / "weak")
+    save_file({"level": torch.tensor(0.3)}, tmp_path / "weak" / "model.safetensors")
+    assert "FAIL" in course.imggen("evaluate", tmp_path / "weak", status=1).stdout
+
+
+# ---- the rest --------------------------------------------------------------------------------------------------------
+
+
+def test_help_is_fast_because_nothing_imports_torch():
+    program = "import sys; from imggen_core.kit import cli; sys.argv = ['imggen', '--help']\ntry: cli.main()\nexcept SystemExit as end: "
+    program += "print('torch' in sys.modules, end.code)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "False 0"
+    assert all(f"\n  {name} " in done.stdout for name in "run train sample evaluate models chapters labs lab doctor".split())
+    assert "train-worker" not in done.stdout
+
+
+def test_chapters_and_models_are_listed_with_one_line_each(course):
+    listed = course.imggen("chapters").stdout.splitlines()
+    assert listed[0].split()[:3] == ["01", "demo", "about"] and "to come" in listed[1]
+    assert course.imggen("models").stdout.startswith("none yet")
+
+
+def test_lab_asks_no_server_for_news(tmp_path):
+    environment = cli.lab_environment(tmp_path)
+    file = tmp_path / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    assert json.loads(file.read_text()) == {"fetchNews": "false", "checkForUpdates": False}
+    assert environment["JUPYTERLAB_SETTINGS_DIR"] == str(tmp_path)
+    file.write_text("{}")
+    cli.lab_environment(tmp_path)
+    assert file.read_text() == "{}", "a learner's own settings stay"
+
+
+def test_doctor_finds_this_machine_ready():
+    done = subprocess.run([sys.executable, "-m", "imggen_core.kit.cli", "doctor"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    names = [line.split()[1] for line in lines[:-1]]
+    assert names == ["Python", "cairo", "kernel", "disk", "torch", "device", "bfloat16", "speed"]
+    assert lines[-1] == "ready" and "GFLOP/s" in lines[-2]
+
+
+WITHOUT_CAIRO = """
+import ctypes.util, sys
+import cffi
+def no_cairo(self, name, *flags):
+    raise OSError(f"cannot load library '{name}': no library called cairo was found")
+cffi.FFI.dlopen = no_cairo
+from imggen_core.kit import cli
+sys.argv = ["imggen", *sys.argv[1:]]
+cli.main()
+"""
+
+
+def test_missing_cairo_library_is_one_clear_line_and_not_ready(course, tmp_path):
+    (tmp_path / "without_cairo.py").write_text(WITHOUT_CAIRO)
+    command = [sys.executable, str(tmp_path / "without_cairo.py")]
+    done = subprocess.run([*command, "doctor"], env=course.environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and done.stdout.splitlines()[-1].startswith("not ready")
+    line = next(line for line in done.stdout.splitlines() if " cairo " in line)
+    assert line.startswith("NO") and "apt install libcairo2" in line and "brew install cairo" in line
+
+
+def test_full_disk_is_one_clear_line():
+    error = OSError(28, "No space left on device", "/runs/x")
+    assert cli.verdict(error) == ("the disk is full (/runs/x) — make room; the same command goes on", 1)
+
+
+def test_unforeseen_error_is_one_line_too():
+    assert cli.verdict(KeyError("a\nb")) == ("KeyError: 'a\\nb' (IMGGEN_DEBUG=1 shows where)", 1)
