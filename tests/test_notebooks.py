@@ -310,9 +310,6 @@ def test_export_changes_nothing(exported):
         return {str(path.relative_to(root)): path.read_text() for path in sorted((root / "imggen_core").rglob("*.py"))}
 
     assert modules(exported) == modules(ROOT)
-    assert sorted(path.name for path in (exported / "nbs").iterdir()) == sorted(
-        path.name for path in (ROOT / "nbs").iterdir() if not path.name.startswith(".")
-    )
 
 
 def test_ready_chapters_are_those_of_the_settings():
