@@ -61,7 +61,7 @@ def browser():
     arguments = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
     quiet = ("--disable-background-networking", "--disable-component-update", "--disable-sync")
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=[*arguments, *quiet], timeout=30_000)
+        chromium = playwright.chromium.launch(executable_path=path, args=[*arguments, *quiet], timeout=60_000)
         yield chromium
         chromium.close()
 
@@ -106,7 +106,7 @@ def jupyter(tmp_path_factory):
         end(server)
 
 
-def wait_for_server(server: subprocess.Popen, address: str, log: Path, seconds: float = 40):
+def wait_for_server(server: subprocess.Popen, address: str, log: Path, seconds: float = 90):
     limit = time.monotonic() + seconds
     while time.monotonic() < limit and server.poll() is None:
         try:
@@ -138,11 +138,12 @@ def end(server: subprocess.Popen):
 
 
 def run_all(page):
-    """Choose Run All Cells until a cell is marked as running or run: for a moment after the kernel rests, JupyterLab drops the command."""
-    for _ in range(10):
+    """Choose Run All Cells until a cell is marked as running or run: before the kernel is connected, JupyterLab drops the command."""
+    page.wait_for_selector(".jp-StatusBar-Widget :text('| Idle')")
+    for _ in range(5):
         page.click('.lm-MenuBar-itemLabel:text-is("Run")')
         page.click('.lm-Menu-itemLabel:text-is("Run All Cells")')
-        for _ in range(20):
+        for _ in range(60):
             if page.locator(r".jp-CodeCell .jp-InputPrompt:text-matches('[*\\d]')").count():
                 return
             page.wait_for_timeout(100)
@@ -157,7 +158,7 @@ def open_notebook(browser, jupyter, tmp_path):
     def opened(notebook: str):
         page = browser.new_page(viewport={"width": 1200, "height": 1000})
         pages.append(page)
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(60_000)
         page.goto(jupyter(notebook))
         page.wait_for_selector('.jp-NotebookPanel-toolbar .jp-Notebook-ExecutionIndicator[data-status="idle"]')
         run_all(page)
@@ -235,7 +236,7 @@ def moves_by_key_and_mouse(learner: Learner):
     assert learner.errors() == []
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_a_slider_redraws_by_key_and_mouse_and_shows_its_errors(open_notebook):
     learner = Learner(open_notebook("toy.ipynb"))
     assert learner.value == 8
@@ -249,7 +250,7 @@ def test_a_slider_redraws_by_key_and_mouse_and_shows_its_errors(open_notebook):
     assert learner.errors() == [], "the error line goes once the picture is drawn again"
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_lab_02_draws_stroke_by_stroke(open_notebook):
     assert LAB.exists(), f"{LAB.name} is missing from lessons: make it with `imggen labs`"
     moves_by_key_and_mouse(Learner(open_notebook(LAB.name)))

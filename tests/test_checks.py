@@ -363,6 +363,6 @@ def test_difference_finds_exactly_what_is_beyond_the_tolerance(values, where, of
 
 def test_a_check_of_large_pictures_is_quick():
     picture = torch.rand(3, 512, 512)
-    started = time.perf_counter()
+    started = time.process_time()
     check(lambda x: x * 2, agrees_with(lambda x: x + x, [picture]), title="double")
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2

@@ -31,7 +31,7 @@ LOOK = {
     "xtick.color": "#6b7078", "ytick.color": "#6b7078", "xtick.labelsize": 8, "ytick.labelsize": 8,
     "lines.linewidth": 1.6, "lines.solid_capstyle": "round", "figure.facecolor": "white", "axes.facecolor": "white",
 }  # fmt: skip
-WIDTH, HEIGHT, GAP = 880, 400, 8  # a figure's width, a picture's greatest height and the gap between pictures, in screen pixels
+WIDTH, HEIGHT, GAP = 800, 400, 8  # a figure's width, a picture's greatest height and the gap between pictures, in screen pixels
 SHARP = 2  # device pixels per screen pixel, so that text is crisp on dense screens
 DPI = 100 * SHARP
 EDGE = 2  # device pixels around pictures, for the pale line that parts a white picture from a white page
