@@ -96,6 +96,12 @@ def test_fixed_controls_have_no_widget_and_keep_their_value(browser):
     assert sampler.calls == [(4, 0, 6, 0.0, "plain", "ok")]
 
 
+def test_without_a_seed_there_is_no_slider_for_it(browser):
+    sampler = Bars()
+    assert list(widgets.explore(sampler, seed=None).controls) == ["strokes", "wander", "kind", "word"]
+    assert sampler.calls == [(1, 0, 3, 0.0, "plain", "ok")]
+
+
 def test_an_error_shows_one_line_keeps_the_picture_and_goes_when_it_is_over(browser):
     explored = widgets.explore(Bars())
     before = explored.picture.value

@@ -21,11 +21,14 @@ from .sampler import Choice, Control, Slider, Text, pictures
 SIDE = 384  # screen pixels of a picture's longer side
 
 
-def explore(sampler, seed: int = 0, n: int = 1, name: str = "model", **fixed):
-    """Sliders for the seed and every control of `sampler` that is not `fixed`, over the `n` pictures it draws."""
-    controls = {"seed": Slider(seed, 0, max(99, seed), 1, "the noise it starts from")}
+def explore(sampler, seed: int | None = 0, n: int = 1, name: str = "model", **fixed):
+    """Sliders for the seed and every control of `sampler` that is not `fixed`, over the `n` pictures it draws.
+
+    `seed=None` leaves the seed's slider out, for what draws the same whatever the seed.
+    """
+    controls = {} if seed is None else {"seed": Slider(seed, 0, max(99, seed), 1, "the noise it starts from")}
     controls |= {control: value for control, value in sampler.controls.items() if control not in fixed}
-    return move(lambda seed, **given: pictures(sampler, n, seed, **fixed, **given), title=name, **controls)
+    return move(lambda seed=0, **given: pictures(sampler, n, seed, **fixed, **given), title=name, **controls)
 
 
 def move(function: Callable, *, title: str = "", **controls: Control):
