@@ -131,6 +131,24 @@ def test_nothing_stays_behind_when_the_caller_is_killed(tmp_path):
     assert all(gone(int(pid)) for pid in pids.read_text().split())
 
 
+def test_logs_are_handed_on_in_whole_lines_and_parts_are_named(tmp_path):
+    heard = []
+    (tmp_path / "log.txt").write_text("of an earlier run\n")
+    tail = notebooks.Tail(tmp_path, heard.append)
+    (tmp_path / "parts" / "naive").mkdir(parents=True)
+    (tmp_path / "parts" / "naive" / "log.txt").write_text("step 1\nst")
+    with (tmp_path / "log.txt").open("a") as log:
+        log.write("one")
+        log.flush()
+        tail.read()
+        log.write(" line\n")
+    with (tmp_path / "parts" / "naive" / "log.txt").open("a") as log:
+        log.write("ep 2\n")
+    tail.read()
+    tail.read()
+    assert heard == ["naive · step 1", "one line", "naive · step 2"]
+
+
 def test_log_is_handed_on_while_the_notebook_runs(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "log.txt").write_text("of an earlier run\n")

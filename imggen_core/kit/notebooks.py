@@ -133,7 +133,7 @@ def _attempt(job: dict, out_dir: Path, scale: str, timeout: float | None, echo) 
     with tempfile.TemporaryDirectory(prefix="imggen-") as folder:
         outcome, errors = Path(folder, "outcome.json"), Path(folder, "stderr.txt")
         Path(folder, "job.json").write_text(json.dumps(job | {"outcome": str(outcome)}))
-        tail = Tail(out_dir / "log.txt", echo)
+        tail = Tail(out_dir, echo)
         with errors.open("wb") as stderr:
             process = subprocess.Popen(
                 [sys.executable, "-m", "imggen_core.kit.notebooks", "--job", str(Path(folder, "job.json"))],
@@ -193,22 +193,24 @@ def kill_all(process: subprocess.Popen, token: str) -> None:
 
 
 class Tail:
-    """Hands on the whole lines that are added to a file after this moment."""
+    """Hands on the whole lines that are added after this moment to a run folder's log.txt, and to those of its parts."""
 
-    def __init__(self, path: Path, echo):
-        self.path, self.echo, self.rest = path, echo, b""
-        self.at = path.stat().st_size if path.exists() else 0
+    def __init__(self, folder: Path, echo):
+        self.folder, self.echo = folder, echo
+        self.at = {path: path.stat().st_size for path in self.logs()}
+
+    def logs(self) -> list[Path]:
+        return [*self.folder.glob("log.txt"), *sorted(self.folder.glob("parts/*/log.txt"))]
 
     def read(self) -> None:
-        if not self.path.exists():
-            return
-        with self.path.open("rb") as file:
-            file.seek(self.at)
-            new = file.read()
-        self.at += len(new)
-        *lines, self.rest = (self.rest + new).split(b"\n")
-        for line in lines:
-            self.echo(line.decode(errors="replace"))
+        for path in self.logs():
+            with path.open("rb") as file:
+                file.seek(self.at.get(path, 0))
+                whole, newline, _ = file.read().rpartition(b"\n")
+            self.at[path] = self.at.get(path, 0) + len(whole) + len(newline)
+            part = "" if path.parent == self.folder else f"{path.parent.name} · "
+            for line in whole.decode(errors="replace").splitlines():
+                self.echo(part + line)
 
 
 def clean_result(path: Path) -> None:
