@@ -364,14 +364,11 @@ def evaluate(
     json_file: Annotated[Optional[Path], typer.Option("--json", metavar="FILE", help="Write the figures here, too.")] = None,
 ):
     """A model's figures against its chapter's criteria: pass or fail."""
-    import torch
-
     if json_file and (json_file.is_dir() or not json_file.absolute().parent.is_dir()):
         raise InputError(f"--json {json_file}: {'is a folder' if json_file.is_dir() else 'its folder does not exist'} — name a file")
     loaded = load(model)
     chapter = type(loaded).__module__.rpartition(".")[2]
-    with torch.no_grad():
-        figures = {name: float(value) for name, value in chapter_function(chapter, "evaluate")(loaded).items()}
+    figures = {name: float(value) for name, value in chapter_function(chapter, "evaluate")(loaded).items()}
     criteria = getattr(importlib.import_module(f"imggen_core.{chapter}"), "CRITERIA", {})
     passed = {name: met(figures.get(name), *criterion) for name, criterion in criteria.items()}
     width = max(map(len, [*figures, *criteria, "figure"]))
