@@ -69,7 +69,6 @@ class Run:
         self._loop, self._inside, self._epochs, self._batched, self._stopped, self._replayed = 0, False, False, False, False, False
         self._position = {}  # where a save taken now would continue
         self._losses, self._loss_sum = 0, None
-        self._clock = Clock()
         self._next_save = time.monotonic() + save_seconds
         self._log_lines, self._flushed, self._said = [], 0.0, 0.0
         self._history = self._tensorboard = self._chart = None
@@ -81,7 +80,9 @@ class Run:
             self.count = self._saved["step"]
             self.say(f"{self._label()}: {'finished at' if self._saved['done'] else 'goes on after'} step {self.count}")
         self._data_random = Randomness(seed + 1_000_003)
+        torch.optim.SGD([torch.zeros(1)], lr=0)  # the first optimiser imports a second's worth of PyTorch: not on the training's clock
         settings.seed_everything(seed)
+        self._clock = Clock()
 
     # ------------------------------------------------------------------------------------------------------------- the folder
 
