@@ -209,7 +209,7 @@ def smoke(tmp_path_factory):
             chapter = path.stem.split("_", 1)[1]
             own = notebooks.parameters_of(path)
             parameters = {name: value for name, value in settings.scale_parameters(chapter, "smoke").items() if name in own}
-            notebooks.run_notebook(path, folder, parameters, "smoke", timeout=240, echo=lambda line: None)
+            notebooks.run_notebook(path, folder, parameters, "smoke", timeout=280, echo=lambda line: None)
             folders[path] = folder
         return folders[path]
 

@@ -219,6 +219,7 @@ def test_lab_keeps_expected_outputs_only_and_points_one_folder_up(tmp_path):
 # ---- the course's notebooks ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.timeout(600)  # one that hangs is killed and tried again
 @by_name(CHAPTERS)
 def test_chapter_runs_headless_at_smoke_scale(path, smoke):
     folder = smoke(path)
@@ -234,12 +235,14 @@ def printed(path: Path) -> str:
     return "\n".join(str(output.get("text", output.get("data", {}).get("text/plain", ""))) for output in outputs)
 
 
+@pytest.mark.timeout(600)
 @by_name(SOLUTIONS)
 def test_solution_passes_every_check(path, smoke):
     text = printed(smoke(path) / "notebook.ipynb")
     assert "✓" in text and "✗" not in text and "○" not in text, text
 
 
+@pytest.mark.timeout(600)
 @by_name(LABS)
 def test_lab_runs_through_with_its_holes_unfilled(path, smoke):
     text = printed(smoke(path) / "notebook.ipynb")
