@@ -27,10 +27,10 @@ def save(model: "torch.nn.Module", folder, card: str = "", samples=None, module:
 
     folder, model = Path(folder), model.module if isinstance(model, DistributedDataParallel) else model
     cls, config = type(model), getattr(model, "_hub_mixin_config", None) or {}
-    missing = [name for name in required(cls) if name not in config]
-    if not hasattr(cls, "from_pretrained") or missing:
-        what = f"argument {missing[0]!r} is not a plain value that JSON can hold" if missing else "does not inherit PyTorchModelHubMixin"
-        raise TypeError(f"{cls.__name__}: {what} — from_pretrained could not rebuild the model")
+    if not hasattr(cls, "from_pretrained"):
+        raise TypeError(f"{cls.__name__} cannot be saved — let it inherit PyTorchModelHubMixin")
+    if missing := [name for name in required(cls) if name not in config]:
+        raise TypeError(f"{cls.__name__} cannot be saved: its argument {missing[0]!r} is no value that JSON can hold")
     module = module if module and cls.__module__ == "__main__" else cls.__module__
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = folder.with_name(f".{folder.name}-new")

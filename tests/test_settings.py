@@ -1,0 +1,167 @@
+"""The settings file, the choice of device and precision, seeding."""
+
+import os
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imggen_core.kit import settings
+from imggen_core.kit.settings import InputError
+
+
+@pytest.fixture
+def course(tmp_path, monkeypatch):
+    """A settings.ini of the test's own: `course(text)`."""
+
+    def make(text):
+        (tmp_path / "settings.ini").write_text(text, encoding="utf-8")
+        clear()
+
+    def clear():
+        settings.sections.cache_clear()
+        settings.chapters.cache_clear()
+
+    monkeypatch.setattr(settings, "ROOT", tmp_path)
+    clear()
+    yield make
+    clear()
+
+
+def test_all_nineteen_chapters_are_listed_in_order():
+    chapters = settings.chapters()
+    assert [chapter.number for chapter in chapters.values()] == list(range(1, 20))
+    assert list(chapters)[:3] == ["wireframe", "strokes", "population"] and list(chapters)[-1] == "innovation"
+    for name, chapter in chapters.items():
+        assert chapter.name == name and chapter.about and chapter.notebook.name == f"{chapter.number:02d}_{name}.ipynb"
+        if chapter.ready:
+            assert set(chapter.minutes) == {"smoke", "laptop", "full"} and all(minutes > 0 for minutes in chapter.minutes.values())
+
+
+def test_chapters_and_scales_are_read(course, tmp_path):
+    chapters = "[chapter b]\nnumber=2\nabout = two: 50 %\n[chapter a]\nnumber=1\nminutes_full=1.5\n"
+    course(chapters + "[a.smoke]\nSteps=3\nlr=1e-4\nname=x\nsizes=(1, 2)\n")
+    assert list(settings.chapters()) == ["a", "b"]
+    assert settings.chapter("a").minutes == {"full": 1.5} and settings.chapter("b").about == "two: 50 %"
+    assert not settings.chapter("a").ready
+    (tmp_path / "nbs").mkdir()
+    (tmp_path / "nbs/01_a.ipynb").touch()
+    assert settings.chapter("a").ready
+    assert settings.scale_parameters("a", "smoke") == {"Steps": 3, "lr": 1e-4, "name": "x", "sizes": (1, 2)}
+    assert settings.scale_parameters("a", "laptop") == settings.scale_parameters("b", "full") == {}
+
+
+@pytest.mark.parametrize(
+    "name, hint", [("wirefram", "did you mean 'wireframe'?"), ("Stroke", "did you mean 'strokes'?"), ("qqq", "there is wireframe, ")]
+)
+def test_an_unknown_chapter_gets_the_nearest_name(name, hint):
+    with pytest.raises(InputError) as caught:
+        settings.chapter(name)
+    assert str(caught.value).startswith(f"no chapter {name!r} — {hint}")
+
+
+def test_an_unknown_scale_gets_the_nearest_name():
+    with pytest.raises(InputError, match="no scale 'smoky' — did you mean 'smoke'?"):
+        settings.scale_parameters("wireframe", "smoky")
+
+
+@pytest.mark.parametrize("text", ["no section", "[a]\nx=1\n[a]\ny=1\n", "[a]\nx=1\nx=2\n"])
+def test_a_malformed_settings_file_gets_one_line(course, text):
+    course(text)
+    with pytest.raises(InputError, match="settings.ini: cannot be read .*restore") as caught:
+        settings.chapters()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_settings_file_gets_one_line(course):
+    with pytest.raises(InputError, match="settings.ini: not found"):
+        settings.chapters()
+
+
+@given(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.lists(st.integers())))
+def test_a_value_is_parsed_as_it_is_written(value):
+    assert settings.parse(repr(value)) == value and type(settings.parse(repr(value))) is type(value)
+
+
+@given(st.text())
+def test_parsing_any_text_never_fails(text):
+    settings.parse(text)
+
+
+def test_what_is_no_value_is_text():
+    texts = ("data/logo.svg", "bf16", "#fff", "true", "None", "")
+    assert [settings.parse(text) for text in texts] == ["data/logo.svg", "bf16", "#fff", True, None, ""]
+
+
+def test_the_device_is_the_asked_one_or_one_line():
+    assert settings.choose_device("cpu").type == "cpu"
+    assert settings.choose_device().type in ("cuda", "mps", "cpu")
+    for name, there in (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())):
+        if there:
+            assert settings.choose_device(name).type == name
+        else:
+            with pytest.raises(InputError, match=f"device '{name}' was asked for, but this machine has none"):
+                settings.choose_device(name)
+    with pytest.raises(InputError, match="no device 'gpu' — choose auto, cuda, mps or cpu"):
+        settings.choose_device("gpu")
+
+
+def test_the_course_settings_decide_what_auto_means(course):
+    course("[course]\ndevice=cpu\nprecision=float32\n")
+    assert settings.choose_device().type == "cpu"
+    assert settings.choose_precision(torch.device("cpu")) == "no"
+    course("[course]\nprecision=bf16\n")
+    assert settings.choose_precision(torch.device("cpu")) == "bf16"
+    assert settings.choose_precision(torch.device("cpu"), "no") == "no"
+
+
+def test_auto_precision_is_bfloat16_only_where_the_processor_has_it(course, monkeypatch):
+    course("")
+    for units in (True, False):
+        monkeypatch.setattr(settings, "bfloat16_units", lambda units=units: units)
+        assert settings.choose_precision(torch.device("cpu")) == ("bf16" if units else "no")
+
+
+@pytest.mark.parametrize("name, expected", [("float32", "no"), ("no", "no"), ("bfloat16", "bf16"), ("BF16", "bf16")])
+def test_precisions_have_two_names(name, expected):
+    assert settings.choose_precision(torch.device("cpu"), name) == expected
+
+
+def test_an_unknown_precision_gets_one_line():
+    with pytest.raises(InputError, match="no precision 'fp8' — choose auto, float32 or bfloat16"):
+        settings.choose_precision(torch.device("cpu"), "fp8")
+
+
+@pytest.mark.parametrize("seed", [0, 7, -1, 2**40])
+def test_a_seed_fixes_every_generator(seed):
+    def draw():
+        settings.seed_everything(seed)
+        return random.random(), float(np.random.rand()), float(torch.rand(()))
+
+    first = draw()
+    assert draw() == first
+    settings.seed_everything(seed + 1)
+    assert all(a != b for a, b in zip(first, (random.random(), float(np.random.rand()), float(torch.rand(()))), strict=True))
+
+
+def test_headless_without_a_kernel_or_by_the_environment(monkeypatch):
+    import IPython
+
+    assert settings.headless()
+    monkeypatch.setattr(IPython, "get_ipython", lambda: type("Shell", (), {"kernel": object()})())
+    monkeypatch.delenv("IMGGEN_HEADLESS", raising=False)
+    assert not settings.headless()
+    monkeypatch.setenv("IMGGEN_HEADLESS", "1")
+    assert settings.headless()
+
+
+def test_reading_the_settings_needs_no_torch():
+    code = "import sys; from imggen_core.kit import settings; settings.chapters(); print('torch' in sys.modules, settings.ROOT)"
+    done = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=True,
+                          env={**os.environ, "PYTHONPATH": str(settings.ROOT)})  # fmt: skip
+    assert done.stdout.strip() == f"False {settings.ROOT}"
