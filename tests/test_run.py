@@ -763,7 +763,8 @@ def test_convolutions_become_channels_last_and_stay_so_when_resumed(tmp_path):
         assert o.state[n.weight]["exp_avg"].stride() == n.weight.stride()
 
 
-def test_stop_ends_the_loop_for_good(tmp_path):
+@pytest.mark.parametrize("breaks", [False, True])
+def test_stop_ends_the_loop_for_good(tmp_path, breaks):
     def go():
         run = Run("toy", {}, folder=tmp_path, device="cpu")
         net = nn.Linear(2, 2)
@@ -773,6 +774,8 @@ def test_stop_ends_the_loop_for_good(tmp_path):
             done.append(step)
             if step == 3:
                 run.stop()
+                if breaks:
+                    break
         return done
 
     assert go() == [0, 1, 2, 3]

@@ -301,7 +301,7 @@ class Run:
         return moves
 
     def stop(self) -> None:
-        """End the loop after this step as if it had been the last: early stopping that a resumed run repeats."""
+        """End the loop after this step as if it had been the last: early stopping that is saved as the end."""
         self._stopped = True
 
     def _begin(self, n: int, epochs: bool = False) -> int:
@@ -337,7 +337,7 @@ class Run:
 
     @contextlib.contextmanager
     def _loop_of(self, n: int, label: str, epochs: bool = False):
-        """One loop from its start, or from where it is resumed, to its end; a `break` ends it too, but is not saved as its end."""
+        """One loop from its start, or from where it is resumed, to its end; a `break` without `stop` is not saved as its end."""
         start = self._begin(n, epochs)
         try:
             with bar(n, start, label, self.main) as progress:
@@ -345,7 +345,7 @@ class Run:
         except GeneratorExit:
             self._clock.stop()
             self._inside = self._epochs = False
-            self._flush()
+            self._end() if self._stopped else self._flush()
             raise
         self._end()
 
@@ -524,13 +524,13 @@ class Run:
                     shutil.rmtree(leftover, ignore_errors=True)
                 for path in sorted(folder.glob("step-*"), reverse=True):
                     try:
-                        state, chosen = read_state(path), path.name
+                        state, chosen = read_state(path, self.device), path.name
                         break
                     except (OSError, ValueError, KeyError, TypeError) as error:
                         self.say(f"{path}: damaged ({error}) — going back to the state before it, or to the beginning if there is none")
                         shutil.rmtree(path, ignore_errors=True)
         chosen = self._share(chosen)
-        return (state if self.main else read_state(folder / chosen)) if chosen else None
+        return (state if self.main else read_state(folder / chosen, self.device)) if chosen else None
 
     def _restore(self, index: int) -> None:
         """Give the object prepared as number `index` its saved state, if there is one."""
@@ -549,8 +549,6 @@ class Run:
         """The loop of the saved state has been reached: from here on everything is as it was then."""
         saved, self._saved = self._saved, None
         self._losses, self._loss_sum = saved["losses"], saved["loss_sum"]
-        if self._loss_sum is not None:
-            self._loss_sum = self._loss_sum.to(self.device)
         if "pass" not in saved["position"]:
             self._set_data_random(saved["data_random"])
         if self.rank < len(saved["random"]):
@@ -772,8 +770,8 @@ def write_state(folder: Path, body: dict) -> Path:
     return final
 
 
-def read_state(path: Path) -> dict:
-    """What `write_state` wrote; ValueError, OSError or KeyError that says what is wrong with it."""
+def read_state(path: Path, device: torch.device | str = "cpu") -> dict:
+    """What `write_state` wrote, tensors of an accelerator on `device`; ValueError, OSError or KeyError says what is wrong with it."""
     from safetensors.torch import load
 
     for name in ("state.json", "state.safetensors"):
@@ -791,7 +789,7 @@ def read_state(path: Path) -> dict:
     data = (path / "state.safetensors").read_bytes()
     if hashlib.sha256(data).hexdigest() != header["sha256"]:
         raise ValueError("state.safetensors is not what was written")
-    return unpack(header["state"], load(data))
+    return unpack(header["state"], load(data), device)
 
 
 def digest(value) -> str:
@@ -810,7 +808,7 @@ def pack(value, tensors: dict[str, torch.Tensor], where: str):
     if isinstance(value, torch.Tensor):
         turned = value.dim() == 4 and not value.is_contiguous() and value.is_contiguous(memory_format=torch.channels_last)
         tensors[where] = value.detach().to("cpu", copy=True).contiguous()  # copied: safetensors refuses tensors that share memory
-        return {"tensor": where, "layout": "channels_last" if turned else "plain"}
+        return {"tensor": where, "layout": "channels_last" if turned else "plain", "on": "cpu" if value.device.type == "cpu" else "device"}
     if isinstance(value, dict):
         kind = "counter" if isinstance(value, collections.Counter) else "dict"
         return {kind: [[pack(key, tensors, f"{where}.key{i}"), pack(item, tensors, f"{where}.{i}.{key}")]
@@ -821,21 +819,21 @@ def pack(value, tensors: dict[str, torch.Tensor], where: str):
     raise TypeError(f"{where}: a {type(value).__name__} cannot be saved — keep numbers, texts, tensors, lists and dicts in a state")
 
 
-def unpack(value, tensors: dict[str, torch.Tensor]):
-    """What `pack` packed."""
+def unpack(value, tensors: dict[str, torch.Tensor], device: torch.device | str = "cpu"):
+    """What `pack` packed; tensors that were not on the CPU are put on `device`."""
     if isinstance(value, list):
-        return [unpack(item, tensors) for item in value]
+        return [unpack(item, tensors, device) for item in value]
     if not isinstance(value, dict):
         return value
     kind, content = next(iter(value.items()))
     if kind == "tensor":
-        turned = value["layout"] == "channels_last"
-        return tensors[content].contiguous(memory_format=torch.channels_last) if turned else tensors[content]
+        layout = torch.channels_last if value["layout"] == "channels_last" else torch.contiguous_format
+        return tensors[content].contiguous(memory_format=layout).to(device if value["on"] == "device" else "cpu")
     if kind == "array":
         return tensors[content].numpy()
     if kind == "tuple":
-        return tuple(unpack(item, tensors) for item in content)
-    pairs = {unpack(key, tensors): unpack(item, tensors) for key, item in content}
+        return tuple(unpack(item, tensors, device) for item in content)
+    pairs = {unpack(key, tensors): unpack(item, tensors, device) for key, item in content}
     return collections.Counter(pairs) if kind == "counter" else pairs
 
 
