@@ -522,7 +522,7 @@ def test_a_part_with_other_parameters_is_refused(tmp_path):
         run.part("grid", levels=4)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"parameters": 3}'])
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"chapter": "toy", "parameters": 3}'])
 def test_a_foreign_params_json_gets_one_line(tmp_path, content):
     (tmp_path / "params.json").write_text(content)
     with pytest.raises(InputError, match="params.json"):
@@ -557,6 +557,7 @@ def test_the_first_line_says_device_precision_scale_and_time(tmp_path, capsys):
 
 def test_results_are_merged_and_are_json(tmp_path):
     run = Run("toy", folder=tmp_path, device="cpu")
+    (tmp_path / "results.json").write_text("not JSON")
     run.results(psnr_db=torch.tensor(31.5), seconds=math.inf, name="a", size=(3, np.int64(4)))
     run.results(name="b", nested={"x": math.nan})
     found = json.loads((tmp_path / "results.json").read_text(), parse_constant=pytest.fail)

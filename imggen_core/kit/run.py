@@ -119,7 +119,10 @@ class Run:
         if self.main:
             with self._disk():
                 path = self.path("results.json")
-                before = json.loads(path.read_text()) if path.is_file() else {}
+                try:
+                    before = dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+                except (ValueError, TypeError):
+                    before = {}  # not what a run wrote
                 write(path, json.dumps({**before, **plain(values, finite=True)}, indent=2) + "\n")
             self._flush()
 
@@ -127,8 +130,8 @@ class Run:
         path = self.path("params.json")
         try:
             found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-            before = found.get("parameters", {})
-        except (ValueError, AttributeError):
+            before = dict(found.get("parameters", {}))
+        except (ValueError, TypeError, AttributeError):
             raise InputError(f"{path}: is not a run's params.json — give another folder (--out)") from None
         if found and found.get("chapter") != self.chapter:
             raise InputError(f"{self.folder}: belongs to chapter {found.get('chapter')!r}, not {self.chapter!r} — give another folder (--out)")
