@@ -29,7 +29,7 @@ SEED = 20240601  # every call starts from the same random state, so that the lea
 
 @dataclass(frozen=True)
 class Property:
-    """What must be true of a function on each of the `inputs` {label: arguments}; `judge(function, *arguments)` is None or what is wrong."""
+    """What must be true of a function on each of the `inputs` {label: arguments}; `judge(function, *arguments)`: None or what is wrong."""
 
     name: str
     judge: Callable
@@ -56,7 +56,7 @@ def agrees_with(reference: Callable, inputs, tolerance: float = 1e-5, hint: str 
 
 
 def holds(name: str, predicate: Callable, inputs=((),), hint: str = "") -> Property:
-    """`predicate(function, *arguments)` is None or True where the property holds, else False or a message that says by how much it fails."""
+    """`predicate(function, *arguments)` is None or True where the property holds, else False or a message: by how much it fails."""
     return Property(name, predicate, _labelled(inputs), hint)
 
 

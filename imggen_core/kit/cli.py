@@ -19,7 +19,7 @@ import time
 import uuid
 import warnings
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -39,9 +39,9 @@ app = typer.Typer(
 ChapterName = Annotated[str, typer.Argument(metavar="CHAPTER", help="A chapter's name, as `imggen chapters` lists them.")]
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, as `imggen models` lists them, or its folder.")]
 Scale = Annotated[str, typer.Option(metavar="smoke|laptop|full", help="How big: for CI, for two cores, for a GPU.")]
-Pairs = Annotated[Optional[list[str]], typer.Option("-p", metavar="NAME VALUE", help="Set a parameter; may be given again.")]
+Pairs = Annotated[list[str] | None, typer.Option("-p", metavar="NAME VALUE", help="Set a parameter; may be given again.")]
 Out = Annotated[
-    Optional[Path], typer.Option(metavar="DIR", help="The run folder; the same one again goes on. Default: a fresh one in runs/.")
+    Path | None, typer.Option(metavar="DIR", help="The run folder; the same one again goes on. Default: a fresh one in runs/.")
 ]
 
 CAIRO_HINT = (
@@ -63,7 +63,7 @@ def run(
     scale: Scale = "laptop",
     p: Pairs = None,
     out: Out = None,
-    timeout: Annotated[Optional[float], typer.Option(metavar="SECONDS", help="Kill the run after this long, and try once more.")] = None,
+    timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Kill the run after this long, and try once more.")] = None,
 ):
     """Run a chapter's notebook, by papermill, into a run folder."""
     from imggen_core.kit import notebooks
@@ -306,7 +306,7 @@ def sample(
     model: ModelName,
     n: Annotated[int, typer.Option("-n", help="How many pictures.")] = 16,
     seed: Annotated[int, typer.Option(help="The same seed, the same pictures.")] = 0,
-    out: Annotated[Optional[Path], typer.Option(metavar="FILE", help="Default: MODEL-SEED.png in this folder.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Default: MODEL-SEED.png in this folder.")] = None,
 ):
     """Draw pictures from a trained model; --CONTROL VALUE sets one of its controls."""
     from imggen_core.kit import images, sampler
@@ -361,7 +361,7 @@ def controls(words: list[str], known: list[str]) -> dict[str, str]:
 @app.command()
 def evaluate(
     model: ModelName,
-    json_file: Annotated[Optional[Path], typer.Option("--json", metavar="FILE", help="Write the figures here, too.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here, too.")] = None,
 ):
     """A model's figures against its chapter's criteria: pass or fail."""
     if json_file and (json_file.is_dir() or not json_file.absolute().parent.is_dir()):

@@ -194,7 +194,7 @@ def folder(path: str | os.PathLike, image_size: int | tuple[int, int] | None = N
 
 
 def public(name: str, *, train: bool = True, root: str | os.PathLike = DATA, transform=None) -> Dataset:
-    """A public data set by name (one of PUBLIC) through torchvision's class: (image [3,H,W] in [0,1], label); downloaded once into `root`."""
+    """A public data set by name (one of PUBLIC), by torchvision's class: (image [3,H,W] in [0,1], label); downloaded once into `root`."""
     import torchvision.datasets
     import torchvision.transforms.functional as functional
 

@@ -134,7 +134,8 @@ class Run:
         except (ValueError, TypeError, AttributeError):
             raise InputError(f"{path}: is not a run's params.json — give another folder (--out)") from None
         if found and found.get("chapter") != self.chapter:
-            raise InputError(f"{self.folder}: belongs to chapter {found.get('chapter')!r}, not {self.chapter!r} — give another folder (--out)")
+            owner = found.get("chapter")
+            raise InputError(f"{self.folder}: belongs to chapter {owner!r}, not {self.chapter!r} — give another folder (--out)")
         differing = [f"{name} was {before[name]!r} and is now {parameters[name]!r}" for name in parameters
                      if name in before and before[name] != parameters[name]]  # fmt: skip
         if differing:
@@ -363,7 +364,7 @@ class Run:
     # --------------------------------------------------------------------------------------------------- history and pictures
 
     def log(self, **numbers) -> None:
-        """One row of history.csv (step, seconds, cpu_seconds, then `numbers`), TensorBoard scalars, the live chart, now and then log.txt."""
+        """One row of history.csv (step, seconds, cpu_seconds, then `numbers`), TensorBoard scalars, live chart, now and then log.txt."""
         if self._saved:
             return  # this row is already in the history that the saved state left
         seconds, cpu_seconds = self.seconds, self.cpu_seconds

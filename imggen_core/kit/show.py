@@ -80,7 +80,7 @@ def pixels(image) -> np.ndarray:
 
 
 def fitted(picture: np.ndarray, width: int, height: int) -> np.ndarray:
-    """`picture` [H,W,3] for a cell of width x height screen pixels, in device pixels: repeated a whole number of times, or averaged down."""
+    """`picture` [H,W,3] for a cell of width x height screen pixels, in device pixels: repeated a whole number of times or averaged down."""
     h, w = picture.shape[:2]
     times = min(width // w, height // h, 32) * SHARP or min(width * SHARP // w, height * SHARP // h)
     if times:
@@ -264,7 +264,8 @@ class Table:
             )
 
         caption = f'<caption style="text-align:left">{html.escape(self.title)}</caption>' if self.title else ""
-        return f"<table>{caption}<thead>{line(self.columns, 'th')}</thead><tbody>{''.join(line(row, 'td') for row in self.cells)}</tbody></table>"
+        body = "".join(line(row, "td") for row in self.cells)
+        return f"<table>{caption}<thead>{line(self.columns, 'th')}</thead><tbody>{body}</tbody></table>"
 
 
 def table(rows: Sequence[Mapping], title: str | None = None) -> Table:

@@ -56,7 +56,7 @@ def read(path_or_text: str | os.PathLike) -> Svg:
 def rasterise(svg: Svg | str, width: int | None = None, height: int | None = None, scale: float = 1, *, trusted=False) -> np.ndarray:
     """Draw `svg` (an Svg, SVG text or a path) on white; returns float32 [H,W,3] in [0,1].
 
-    With `width` or `height` alone the aspect ratio is kept; with both, the drawing is fitted inside and centred. `scale` multiplies the size.
+    With `width` or `height` alone the aspect ratio is kept; with both, the drawing is fitted inside, centred. `scale` multiplies it.
     Draws in a child process under limits of time and memory, unless `trusted` (text that we wrote ourselves): that takes milliseconds.
     """
     name, text = (svg.name, svg.text) if isinstance(svg, Svg) else ("the SVG", svg) if trusted else _load(svg)
@@ -71,7 +71,7 @@ def rasterise(svg: Svg | str, width: int | None = None, height: int | None = Non
 def target(path: str | os.PathLike, image_size: int | str | tuple[int, int] | None = None) -> Tensor:
     """The picture to learn, float32 [3,H,W] in [0,1] on white, from an SVG or a picture file.
 
-    `image_size`: None for the native size; a number for the longer side; (width, height) or "WxH" for exactly that, the picture fitted inside.
+    `image_size`: None for the native size; a number for the longer side; (width, height) or "WxH" for exactly that, picture fitted inside.
     """
     from imggen_core.kit import images
 
@@ -139,7 +139,7 @@ def _name(path_or_text) -> str:
 
 
 def find(path: str | os.PathLike) -> Path:
-    """The ordinary file at `path`, seen from the working folder or else from the project's; InputError naming the nearest if there is none."""
+    """The ordinary file at `path`, seen from the working folder or else from the project's; InputError names the nearest if none."""
     name = str(path).replace("\0", "?")
     try:
         given = Path(path).expanduser()
@@ -261,7 +261,8 @@ def document(width: float, height: float, elements: list[str], background: str |
     """A whole SVG of `elements` (see `element`) on a `background` colour (None: none)."""
     if background is not None:
         elements = [element("rect", width=width, height=height, fill=background), *elements]
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{number(width)}" height="{number(height)}" viewBox="0 0 {number(width)} {number(height)}">'
+    width, height = number(width), number(height)
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">'
     return "\n".join([head, *elements, "</svg>"]) + "\n"
 
 

@@ -1,6 +1,6 @@
 """Something to move: sliders for whatever has controls, a player for pictures, and the live chart of a training.
 
-Headless (`settings.headless()`) none of them builds a widget: each returns its default picture, so that notebooks run the same without a browser.
+Headless (`settings.headless()`) none of them builds a widget: each returns its default picture, so that notebooks run without a browser.
 """
 
 import html
