@@ -1,14 +1,16 @@
 """Chapter 01: the decoder, the grid network and the coordinate networks; their training; the lab's checks."""
 
 import json
+import linecache
 import math
 
+import nbformat
 import pytest
 import torch
 import torch.nn.functional as F
 
 from imggen_core import wireframe
-from imggen_core.kit import images, svg, zoo
+from imggen_core.kit import images, notebooks, svg, zoo
 from imggen_core.kit.run import Run
 from imggen_core.kit.settings import ROOT, InputError
 from imggen_core.wireframe import FourierNetwork, GridNetwork, SirenNetwork, WireframeDecoder, draw
@@ -196,3 +198,59 @@ def test_the_model_that_ships_meets_its_criteria():
     assert torch.allclose(model.sample(1, 3, wander=0)[0], draw(model), atol=1e-6)
     assert sum(file.stat().st_size for file in (ROOT / "checkpoints/wireframe").iterdir()) < 10e6
     assert math.isclose(figures["psnr_db"], images.psnr(draw(model), svg.target("data/wireframe.svg")))
+
+
+# ---- the lab's checks ------------------------------------------------------------------------------------------------
+
+LAB = ROOT / "lessons/solutions/01_wireframe.ipynb"
+EXERCISES = ["psnr", "plan", "lookup", "fourier_features", "training_step"]
+WRONG = {
+    "psnr": [("math.log10", "math.log"), (".mean()", ".sum()"), ("max(error, 1e-10)", "error"), ("-10 *", "10 *")],
+    "plan": [("math.ceil(side / 2**doublings)", "side // 2**doublings"), ("first * 2**doublings - side", "0"),
+             ("math.ceil(side / 2**doublings)", "side")],
+    "lookup": [("x * w - 0.5", "x * w"), ("clamp(max=w - 1)", "clamp(max=w)"), ("(1 - b) * above_row + b", "b * above_row + (1 - b)"),
+               ("grid[:, i, right]", "grid[:, i, j]")],
+    "fourier_features": [("2 * math.pi", "math.pi"), ("angle.cos(), angle.sin()", "angle.sin(), angle.cos()"),
+                         ("places @ B", "places @ B.abs()")],
+    "training_step": [("opt.zero_grad()", "pass"), ("opt.step()", "pass"),
+                      ("return loss.item()", "return F.mse_loss(net(), wanted).item()"),
+                      ("F.mse_loss(net(), wanted)", "F.l1_loss(net(), wanted)")],
+}  # fmt: skip
+
+
+def execute(name: str, source: str, names: dict) -> None:
+    """Run a cell so that `inspect` finds its source, as it does in a notebook."""
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    exec(compile(source, name, "exec"), names)
+
+
+def verdict(exercise: str, change, capsys) -> str:
+    """What the lab's check prints when the answer to `exercise` is what `change` makes of the reference answer."""
+    cells = [cell for cell in nbformat.read(LAB, as_version=4).cells if cell.cell_type == "code"]
+    names = {"__name__": "__main__"}
+    execute("imports", next(cell.source for cell in cells if cell.source.startswith("import ")), names)
+    for i, cell in enumerate(cells):
+        for known in EXERCISES[: EXERCISES.index(exercise) + 1]:
+            if f"def {known}(" in cell.source and "exercise" in cell.metadata.get("tags", []):
+                capsys.readouterr()
+                execute(known, change(cell.source) if known == exercise else cell.source, names)
+                execute(f"{known} check", cells[i + 1].source, names)
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_the_lab_accepts_its_answers_and_names_what_is_not_filled_in(exercise, capsys):
+    passed = verdict(exercise, lambda source: source, capsys)
+    assert "✓" in passed and "✗" not in passed and "○" not in passed
+    unfilled = verdict(exercise, lambda source: notebooks.make_hole(source, exercise), capsys)
+    assert unfilled.startswith("○") and "✓" not in unfilled
+
+
+@pytest.mark.parametrize("exercise, old, new", [(name, *change) for name, changes in WRONG.items() for change in changes])
+def test_the_lab_rejects_wrong_answers(exercise, old, new, capsys):
+    def spoil(source):
+        assert old in source
+        return source.replace(old, new)
+
+    printed = verdict(exercise, spoil, capsys)
+    assert "✗" in printed and "hint" in printed
