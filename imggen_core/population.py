@@ -4,19 +4,21 @@
 
 # %% auto #0
 __all__ = ['BATCH', 'LEG', 'CRITERIA', 'Boxes', 'psnr_db', 'one_thread', 'seeded', 'train_alone', 'BatchedAdam', 'Population',
-           'populate', 'pictures', 'losses', 'descend', 'survivors', 'ranked', 'part', 'keep', 'the_library', 'spawned',
-           'arrays', 'descend_apart', 'advance', 'Contest', 'legs', 'train', 'checked_sizes', 'course', 'winner_db',
-           'finish', 'card', 'breed', 'tournament', 'schedules', 'long_runs', 'PixelNet', 'Best', 'best_of_seeds',
-           'evaluate', 'batched_error']
+           'populate', 'pictures', 'losses', 'descend', 'survivors', 'ranked', 'part', 'keep', 'the_library', 'awake',
+           'spawned', 'arrays', 'descend_apart', 'advance', 'Contest', 'legs', 'train', 'checked_sizes', 'course',
+           'winner_db', 'finish', 'card', 'breed', 'tournament', 'schedules', 'long_runs', 'PixelNet', 'Best',
+           'best_of_seeds', 'evaluate', 'batched_error']
 
 # %% ../nbs/03_population.ipynb #77de68da
 import math
 import multiprocessing
 import os
 import threading
+import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
@@ -207,6 +209,12 @@ def _prepare_child() -> None:
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
+def awake() -> tuple[int, float]:
+    """The id of the process that runs this, and the CPU seconds it has used so far: what a child's start costs."""
+    time.sleep(0.05)
+    return os.getpid(), time.process_time()
+
+
 def spawned(workers: int):
     """A context with a pool of `workers` spawned processes, or with None for 0 workers."""
     if isinstance(workers, bool) or not isinstance(workers, int) or not 0 <= workers <= 64:
@@ -312,7 +320,8 @@ def train(run: Run, *, target: str = "data/wireframe.svg", image_size: int = 64,
     field = populate(Boxes, range(1000 * seed, 1000 * seed + population), lr, run.device, boxes=boxes, height=height, width=width)
     contest = Contest(str(target), width, height, boxes, population, rounds)
     contest.record(0, field, losses(field, goal))
-    contest, field = run.prepare(contest, field)
+    noted = SimpleNamespace(state_dict=contest.state_dict, load_state_dict=contest.load_state_dict)  # saved, but there is nothing to train
+    run.prepare(field, noted)
     cut = legs(iterations)
     with spawned(workers) as pool:
         for step in run.steps(rounds * len(cut)):
@@ -424,7 +433,7 @@ def long_runs(kind: type, target: Tensor, seeds, budgets: list[int], lr: float, 
         finals[budget], done = psnr_db(lowest), budget
     return finals
 
-# %% ../nbs/03_population.ipynb #35e995c1
+# %% ../nbs/03_population.ipynb #450ddec8
 class PixelNet(nn.Module):
     """A picture [3,height,width] as a small network of pixel positions, seen through `waves` random sines and cosines."""
 
@@ -439,7 +448,7 @@ class PixelNet(nn.Module):
     def forward(self) -> Tensor:
         return self.net(self.waves).T.view(3, self.height, self.width)
 
-# %% ../nbs/03_population.ipynb #d321d6f7
+# %% ../nbs/03_population.ipynb #b74f5ee9
 class Best(NamedTuple):
     """What `best_of_seeds` found: the best `result`, its `seed`, and every seed's score."""
 
@@ -465,7 +474,7 @@ def best_of_seeds(fit, seeds, score, workers: int = 0) -> Best:
     best = max(seeds, key=lambda seed: -math.inf if math.isnan(scores[seed]) else scores[seed])
     return Best(results[best], best, scores)
 
-# %% ../nbs/03_population.ipynb #b74f5ee9
+# %% ../nbs/03_population.ipynb #1d513c0b
 CRITERIA = {"psnr_db": (">=", 27.0), "above_median_db": (">=", 2.0), "batched_error": ("<=", 1e-5)}
 
 

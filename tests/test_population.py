@@ -288,6 +288,16 @@ def test_a_run_keeps_its_contest_as_a_model_with_a_card(contest_run):
     assert f"{pop.winner_db(contest):.2f} dB" in card and "| 1 | 33 | 3 |" in card
 
 
+def test_two_torchrun_processes_end_with_the_contest_of_one(tmp_path):
+    for processes in (1, 2):
+        command = [sys.executable, "-m", "imggen_core.kit.cli", "train", "population", "--scale", "smoke", "-p", "iterations=10"]
+        command += ["--processes", str(processes), "--out", str(tmp_path / str(processes))]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    one, two = (zoo.load(tmp_path / name / "model").state_dict() for name in "12")
+    assert equal(one, two)
+
+
 @pytest.mark.parametrize("wrong", [{"population": 0}, {"rounds": 0}, {"iterations": -1}, {"boxes": 1.5}, {"population": "many"},
                                    {"image_size": 0}, {"workers": -1}, {"target": "data/none.svg"}])  # fmt: skip
 def test_parameters_that_make_no_sense_get_one_line_that_names_them(wrong, tmp_path):
