@@ -75,7 +75,7 @@ def one_thread():
 def seeded(kind: type, seed: int, **settings) -> nn.Module:
     """The model `kind(**settings)` as `seed` draws it; the random state of everything else is left alone."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return kind(**settings)
 
 
@@ -186,6 +186,7 @@ def ranked(loss: Tensor) -> Tensor:
 # %% ../nbs/03_population.ipynb #af3e1334
 def part(field: Population, index: Tensor) -> Population:
     """A copy of the members at `index`, in that order, each with its own optimiser state."""
+    index = index.cpu()
     state = {name: value if name == "steps" else value[index] for name, value in field.state_dict().items()}
     chosen = Population(field.kind, field.settings, field.parameters, field.buffers, field.members, field.adam.lr)
     chosen.load_state_dict(state)
@@ -210,8 +211,8 @@ def _prepare_child() -> None:
 
 
 def awake() -> tuple[int, float]:
-    """The id of the process that runs this, and the CPU seconds it has used so far: what a child's start costs."""
-    time.sleep(0.05)
+    """What a child costs before it can work: its process id, and its CPU seconds up to the end of a first, tiny step."""
+    descend(populate(Boxes, [0], 0.01, boxes=1, height=1, width=1), torch.zeros(3, 1, 1), 1)
     return os.getpid(), time.process_time()
 
 
@@ -315,6 +316,8 @@ def train(run: Run, *, target: str = "data/wireframe.svg", image_size: int = 64,
           rounds: int = 3, iterations: int = 1000, lr: float = 0.005, workers: int = 0, seed: int = 0) -> Contest:
     """Let `population` models of `boxes` boxes compete for `rounds` rounds of `iterations` Adam steps; returns the Contest."""
     checked_sizes(boxes=boxes, population=population, rounds=rounds, iterations=iterations)
+    if workers and run.device.type != "cpu":
+        raise InputError(f"workers={workers}: processes share a round on the CPU only — workers=0 with {run.device.type}")
     goal = svg.target(ROOT / target, image_size).to(run.device)
     _, height, width = goal.shape
     field = populate(Boxes, range(1000 * seed, 1000 * seed + population), lr, run.device, boxes=boxes, height=height, width=width)
@@ -399,7 +402,7 @@ def breed(field: Population, count: int, scale: float, generator: torch.Generato
     kept = len(field)
     keep(field, torch.arange(count) % kept)
     for value in field.parameters.values():
-        value[kept:] += scale * torch.randn(value[kept:].shape, generator=generator)
+        value[kept:] += scale * torch.randn(value[kept:].shape, generator=generator).to(field.device)
 
 
 def tournament(kind: type, target: Tensor, seed: int, rounds: list[tuple[int, int]], lr: float, perturb: float = 0.01,
