@@ -1,5 +1,6 @@
 """Chapter 01: the decoder, the grid network and the coordinate networks; their training; the lab's checks."""
 
+import itertools
 import json
 import linecache
 import math
@@ -228,7 +229,7 @@ def execute(name: str, source: str, names: dict) -> None:
 
 def verdict(exercise: str, change, capsys) -> str:
     """What the lab's check prints when the answer to `exercise` is what `change` makes of the reference answer."""
-    cells = [cell for cell in nbformat.read(LAB, as_version=4).cells if cell.cell_type == "code"]
+    cells = nbformat.read(LAB, as_version=4).cells
     names = {"__name__": "__main__"}
     execute("imports", next(cell.source for cell in cells if cell.source.startswith("import ")), names)
     for i, cell in enumerate(cells):
@@ -236,7 +237,8 @@ def verdict(exercise: str, change, capsys) -> str:
             if f"def {known}(" in cell.source and "exercise" in cell.metadata.get("tags", []):
                 capsys.readouterr()
                 execute(known, change(cell.source) if known == exercise else cell.source, names)
-                execute(f"{known} check", cells[i + 1].source, names)
+                for k, after in enumerate(itertools.takewhile(lambda cell: cell.cell_type == "code", cells[i + 1 :])):
+                    execute(f"{known} check {k}", after.source, names)
     return capsys.readouterr().out
 
 
