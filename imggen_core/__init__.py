@@ -1,3 +1,10 @@
-"""Every kind of 2D image generator, built by hand: the library that the course's notebooks export."""
+"""Build every kind of 2D image generator by hand, on an ordinary laptop, in notebooks that export their own library.
+
+Modules:
+
+- `imggen_core.kit.checks`: Exercise checks: they run the learner's function and say which property failed, on which input and by how much, with a hint.
+- `imggen_core.kit.run`: `Run`: one training's folder, progress, history and saved state. Kill it at any moment, run it again, and it ends bit-identical.
+- `imggen_core.kit.show`: Every figure of the course in one look: pictures enlarged pixel by pixel, curves with their names at their ends, tables.
+- `imggen_core.kit.svg_cairo`: CairoSVG's side of `kit.svg`: measures and draws one SVG. Run as a script it is the child process that holds the limits."""
 
 __version__ = "0.1.0"
