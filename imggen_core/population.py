@@ -259,7 +259,7 @@ def advance(field: Population, target: Tensor, iterations: int, pool: ProcessPoo
     with one_thread(), torch.no_grad():
         return losses(field, target)
 
-# %% ../nbs/03_population.ipynb #c5b76da3
+# %% ../nbs/03_population.ipynb #80e28a51
 class Contest(nn.Module, PyTorchModelHubMixin, Sampler):
     """A contest of `Boxes` as it went: every member's parameters [rounds+1,population,...] and losses at the end of every round."""
 
@@ -303,7 +303,7 @@ class Contest(nn.Module, PyTorchModelHubMixin, Sampler):
             stacked[name] = self.get_buffer(name)[place] + away.to(self.losses.device)
         return vmap(lambda one: functional_call(painter, one, ()))(stacked).clamp(0, 1)
 
-# %% ../nbs/03_population.ipynb #8effee40
+# %% ../nbs/03_population.ipynb #54ceb912
 LEG = 50  # steps between two points at which a run can be saved
 
 
@@ -311,7 +311,7 @@ def legs(iterations: int) -> list[int]:
     """`iterations` steps cut into legs of at most LEG."""
     return [min(LEG, iterations - begun) for begun in range(0, iterations, LEG)]
 
-# %% ../nbs/03_population.ipynb #54ceb912
+# %% ../nbs/03_population.ipynb #9109c85a
 def train(run: Run, *, target: str = "data/wireframe.svg", image_size: int = 64, boxes: int = 48, population: int = 100,
           rounds: int = 3, iterations: int = 1000, lr: float = 0.005, workers: int = 0, seed: int = 0) -> Contest:
     """Let `population` models of `boxes` boxes compete for `rounds` rounds of `iterations` Adam steps; returns the Contest."""
@@ -339,7 +339,7 @@ def train(run: Run, *, target: str = "data/wireframe.svg", image_size: int = 64,
     finish(run, contest)
     return contest
 
-# %% ../nbs/03_population.ipynb #667be543
+# %% ../nbs/03_population.ipynb #5a5b0f9b
 def checked_sizes(**sizes) -> None:
     """InputError unless every size is a whole number of at least 1 (and at most 1000 models, 4096 boxes)."""
     for name, value in sizes.items():
@@ -358,7 +358,7 @@ def course(contest: Contest) -> list[dict]:
         count = survivors(count)
     return rows
 
-# %% ../nbs/03_population.ipynb #5a5b0f9b
+# %% ../nbs/03_population.ipynb #e6c3dd63
 def winner_db(contest: Contest) -> float:
     """The PSNR in dB of the winner's picture against the target, drawn anew."""
     goal = svg.target(ROOT / contest.target, (contest.settings["width"], contest.settings["height"]))
@@ -373,7 +373,7 @@ def finish(run: Run, contest: Contest) -> None:
                 seconds=run.seconds, cpu_seconds=run.cpu_seconds)  # fmt: skip
     run.keep(contest, card(contest), torch.cat([contest.sample(member=member) for member in range(1, min(9, contest.population) + 1)]))
 
-# %% ../nbs/03_population.ipynb #e6c3dd63
+# %% ../nbs/03_population.ipynb #6c1e671f
 def card(contest: Contest) -> str:
     """The model card."""
     size = contest.settings
@@ -395,7 +395,7 @@ The figures are the PSNR against the target drawn at this size, before colours a
 reaches {winner_db(contest):.2f} dB. `samples.png` shows the nine best members. It can paint this one picture and nothing else.
 """
 
-# %% ../nbs/03_population.ipynb #4d89d294
+# %% ../nbs/03_population.ipynb #b4c96d80
 @torch.no_grad()
 def breed(field: Population, count: int, scale: float, generator: torch.Generator) -> None:
     """Fill up to `count` members with copies of those there are; the copies get normal noise of `scale` on every parameter."""
@@ -419,7 +419,7 @@ def tournament(kind: type, target: Tensor, seed: int, rounds: list[tuple[int, in
         keep(field, ranked(loss)[: survivors(len(field))])
     return psnr_db(torch.tensor(lowest)).item()
 
-# %% ../nbs/03_population.ipynb #a72b2006
+# %% ../nbs/03_population.ipynb #b7103ca2
 def schedules(budget: int) -> dict[str, list[tuple[int, int]]]:
     """Ways to spend `budget` gradient steps on a population, as rounds of (members, steps)."""
     return {"20, keep 10 %, then 1": [(20, budget // 23), (2, budget // 23), (1, budget // 23)],
@@ -436,7 +436,7 @@ def long_runs(kind: type, target: Tensor, seeds, budgets: list[int], lr: float, 
         finals[budget], done = psnr_db(lowest), budget
     return finals
 
-# %% ../nbs/03_population.ipynb #450ddec8
+# %% ../nbs/03_population.ipynb #d54ad009
 class PixelNet(nn.Module):
     """A picture [3,height,width] as a small network of pixel positions, seen through `waves` random sines and cosines."""
 
@@ -451,13 +451,14 @@ class PixelNet(nn.Module):
     def forward(self) -> Tensor:
         return self.net(self.waves).T.view(3, self.height, self.width)
 
-# %% ../nbs/03_population.ipynb #b74f5ee9
+# %% ../nbs/03_population.ipynb #1d513c0b
 class Best(NamedTuple):
-    """What `best_of_seeds` found: the best `result`, its `seed`, and every seed's score."""
+    """What `best_of_seeds` found: the best `result`, its `seed`, and every seed's score and result."""
 
     result: Any
     seed: int
     scores: dict[int, float]
+    results: dict[int, Any]
 
 
 def best_of_seeds(fit, seeds, score, workers: int = 0) -> Best:
@@ -470,14 +471,14 @@ def best_of_seeds(fit, seeds, score, workers: int = 0) -> Best:
         raise InputError("best_of_seeds: no seeds — name at least one")
     if workers and getattr(getattr(fit, "func", fit), "__module__", None) == "__main__":
         raise InputError("best_of_seeds: this fit is defined in a notebook or script, where no process finds it — workers=0, or import it")
-    with spawned(workers) as pool:
+    with spawned(workers) as pool, one_thread():
         jobs = [pool.submit(fit, seed=seed) for seed in seeds] if pool else []
         results = {seed: jobs[i].result() if pool else fit(seed=seed) for i, seed in enumerate(seeds)}
     scores = {seed: float(score(result)) for seed, result in results.items()}
     best = max(seeds, key=lambda seed: -math.inf if math.isnan(scores[seed]) else scores[seed])
-    return Best(results[best], best, scores)
+    return Best(results[best], best, scores, results)
 
-# %% ../nbs/03_population.ipynb #1d513c0b
+# %% ../nbs/03_population.ipynb #3c26dffc
 CRITERIA = {"psnr_db": (">=", 27.0), "above_median_db": (">=", 2.0), "batched_error": ("<=", 1e-5)}
 
 

@@ -341,7 +341,7 @@ def fit_stub(seed: int, scale: float = 1.0) -> float:
 
 def test_best_of_seeds_keeps_the_highest_score_the_first_of_equals_and_no_nan():
     best = pop.best_of_seeds(fit_stub, [2, 1, 3, 4], lambda result: result)
-    assert (best.result, best.seed) == (7.0, 3) and best.scores[1] == 2.0 and math.isnan(best.scores[2])
+    assert (best.result, best.seed) == (7.0, 3) and best.scores[1] == best.results[1] == 2.0 and math.isnan(best.scores[2])
     assert pop.best_of_seeds(fit_stub, (1, 3), lambda result: -result).seed == 1
     with pytest.raises(InputError, match="no seeds"):
         pop.best_of_seeds(fit_stub, [], abs)
