@@ -460,7 +460,7 @@ class Best(NamedTuple):
     scores: dict[int, float]
     results: dict[int, Any]
 
-
+# %% ../nbs/03_population.ipynb #be57seed
 def best_of_seeds(fit, seeds, score, workers: int = 0) -> Best:
     """Call `fit(seed=seed)` for every seed, in `workers` spawned processes if not 0, and keep the result with the highest `score(result)`.
 
