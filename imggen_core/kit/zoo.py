@@ -2,9 +2,11 @@
 
 import importlib
 import inspect
+import io
 import json
 import os
 import shutil
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,7 +118,8 @@ def load(name_or_path) -> "torch.nn.Module":
     folder = find(name_or_path)
     cls = model_class(folder)
     try:
-        return cls.from_pretrained(str(folder), map_location="cpu", strict=True).eval()
+        with redirect_stdout(io.StringIO()):  # the hub says where it loads from
+            return cls.from_pretrained(str(folder), map_location="cpu", strict=True).eval()
     except InputError:
         raise
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, AttributeError, SafetensorError) as error:
