@@ -4,8 +4,10 @@ import json
 import os
 import pickle
 import signal
+import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 import torch
@@ -171,12 +173,13 @@ def test_a_failed_or_killed_save_leaves_the_old_model(shelf, monkeypatch):
     with monkeypatch.context() as patched, pytest.raises(OSError):
         patched.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         zoo.save(made(1), shelf / "decoder")
-    pid = os.fork()
-    if pid == 0:
-        os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
-        zoo.save(made(1), shelf / "decoder")
-        os._exit(0)
-    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+    killed = (
+        "import os, signal, test_zoo\n"
+        "os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"test_zoo.zoo.save(test_zoo.made(1), {str(shelf / 'decoder')!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", killed], cwd=Path(__file__).parent, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
     assert torch.equal(zoo.load("decoder").first.bias, made(0).first.bias)
     assert list(zoo.models()) == ["decoder"]
     zoo.save(made(1), shelf / "decoder")
