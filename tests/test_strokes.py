@@ -539,7 +539,7 @@ SMALL = {
     "one pixel wide": (noise(40, 1), 12, 10),
     "one pixel high": (noise(1, 40), 12, 10),
     "one colour": (torch.tensor([0.2, 0.4, 0.6]).view(3, 1, 1).expand(3, 17, 15).contiguous(), 0, 99),
-    "noise like a photo": (noise(24, 24), 40, 9),
+    "noise": (noise(24, 24), 40, 9),
     "a slope of grey": (torch.linspace(0, 1, 24).expand(3, 24, 24).contiguous(), 24, 25),
     "two crossing lines": (strokes.cairo(strokes.to_svg(parts((LINE, [6, 9, 54, 50], 2), (LINE, [6, 52, 53, 6], 2)))), 2, 40),
 }
