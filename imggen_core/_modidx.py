@@ -188,6 +188,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'imggen_core.strokes.numbers_in': ('strokes.html#numbers_in', 'imggen_core/strokes.py'),
                                      'imggen_core.strokes.off_ellipse': ('strokes.html#off_ellipse', 'imggen_core/strokes.py'),
                                      'imggen_core.strokes.one': ('strokes.html#one', 'imggen_core/strokes.py'),
+                                     'imggen_core.strokes.one_thread': ('strokes.html#one_thread', 'imggen_core/strokes.py'),
                                      'imggen_core.strokes.other_caps': ('strokes.html#other_caps', 'imggen_core/strokes.py'),
                                      'imggen_core.strokes.outlined_once': ('strokes.html#outlined_once', 'imggen_core/strokes.py'),
                                      'imggen_core.strokes.outward': ('strokes.html#outward', 'imggen_core/strokes.py'),

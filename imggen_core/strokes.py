@@ -4,30 +4,31 @@
 
 # %% auto #0
 __all__ = ['BOX', 'FRAME', 'ELLIPSE', 'RING', 'LINE', 'CURVE', 'KINDS', 'NUMBERS', 'FREE', 'COVER', 'TILE', 'COLUMNS', 'HAIR',
-           'EIGHT', 'PRICE', 'MERGES', 'CRITERIA', 'Drawing', 'blank', 'pick', 'insert', 'one', 'overlap', 'trapezoid',
-           'half_plane', 'edge_length', 'cover_box', 'cover_frame', 'ellipse_distance', 'band', 'cover_ellipse',
-           'cover_ring', 'stroke', 'round_stroke', 'unit', 'cover_line', 'nearest_t', 'cover_curve', 'coverage',
-           'tile_corners', 'pixel_centres', 'to_tiles', 'from_tiles', 'bounds', 'meets', 'passes_by', 'pairs', 'paint',
-           'render', 'hex_colour', 'element', 'cairo', 'Target', 'cover_tiles', 'squared_error', 'tiles_of', 'jacobian',
-           'add_products', 'normal_equations', 'moved', 'step_down', 'refine', 'colour_ids', 'id_colour',
-           'background_of', 'Region', 'regions_in', 'flat_regions', 'joined_regions', 'thick_parts', 'ink_run',
-           'thickness_at_sides', 'shapes_of', 'crop_of', 'cover_crop', 'hidden_by', 'Paint', 'try_paint', 'places',
-           'best_paint', 'propose_fills', 'unmix', 'ink_colours', 'ink_layers', 'side_of', 'frames_in', 'walk',
-           'junctions_at', 'arcs_of', 'bridged_junctions', 'arrival', 'angle', 'partners', 'Chain', 'way_through',
-           'chains_in', 'at_pixels', 'bridge_cost', 'join_chains', 'fit_line', 'fit_curve', 'fit_ellipse',
-           'off_ellipse', 'corners_of', 'cut_at_corners', 'longest_prefixes', 'pieces_of', 'ring_of', 'shape_of', 'Ink',
-           'propose_strokes', 'worth', 'prune', 'Rival', 'numbers_in', 'mask_of', 'swap', 'first_worthwhile',
-           'simplify', 'ends', 'outward', 'points_on', 'length', 'extended', 'alike', 'continuations', 'above_fills',
-           'joined_strokes', 'straightened', 'cornered', 'framed', 'outlined_once', 'united_boxes', 'ringed',
-           'rounded_fills', 'cleared', 'reorder', 'other_caps', 'lean', 'settle_widths', 'tie_fills', 'snap',
-           'filled_by', 'follows', 'path', 'elements', 'to_svg', 'file_error', 'path_of', 'crossing', 'welded', 'weld',
-           'drop_invisible', 'paint_fills', 'add_strokes', 'arrange', 'merge', 'tidy', 'finish', 'stages_of',
-           'jitter_of', 'fit', 'StrokeDrawing', 'Easel', 'seconds_to', 'train', 'enlarged', 'report',
-           'useless_elements', 'evaluate', 'card']
+           'EIGHT', 'MOST', 'PRICE', 'MERGES', 'CRITERIA', 'Drawing', 'blank', 'pick', 'insert', 'one', 'overlap',
+           'trapezoid', 'half_plane', 'edge_length', 'cover_box', 'cover_frame', 'ellipse_distance', 'band',
+           'cover_ellipse', 'cover_ring', 'stroke', 'round_stroke', 'unit', 'cover_line', 'nearest_t', 'cover_curve',
+           'coverage', 'tile_corners', 'pixel_centres', 'to_tiles', 'from_tiles', 'bounds', 'meets', 'passes_by',
+           'pairs', 'paint', 'render', 'hex_colour', 'element', 'cairo', 'Target', 'cover_tiles', 'squared_error',
+           'tiles_of', 'jacobian', 'add_products', 'normal_equations', 'moved', 'step_down', 'refine', 'colour_ids',
+           'id_colour', 'background_of', 'Region', 'regions_in', 'flat_regions', 'joined_regions', 'thick_parts',
+           'ink_run', 'thickness_at_sides', 'shapes_of', 'crop_of', 'cover_crop', 'hidden_by', 'Paint', 'try_paint',
+           'places', 'best_paint', 'propose_fills', 'unmix', 'ink_colours', 'ink_layers', 'side_of', 'frames_in',
+           'walk', 'junctions_at', 'arcs_of', 'bridged_junctions', 'arrival', 'angle', 'partners', 'Chain',
+           'way_through', 'chains_in', 'at_pixels', 'bridge_cost', 'join_chains', 'fit_line', 'fit_curve',
+           'fit_ellipse', 'off_ellipse', 'corners_of', 'cut_at_corners', 'longest_prefixes', 'pieces_of', 'ring_of',
+           'shape_of', 'Ink', 'propose_strokes', 'worth', 'prune', 'Rival', 'numbers_in', 'mask_of', 'swap',
+           'first_worthwhile', 'simplify', 'ends', 'outward', 'points_on', 'length', 'extended', 'alike',
+           'continuations', 'above_fills', 'joined_strokes', 'straightened', 'cornered', 'framed', 'outlined_once',
+           'united_boxes', 'ringed', 'rounded_fills', 'cleared', 'reorder', 'other_caps', 'lean', 'settle_widths',
+           'tie_fills', 'snap', 'filled_by', 'follows', 'path', 'elements', 'to_svg', 'file_error', 'path_of',
+           'crossing', 'welded', 'weld', 'drop_invisible', 'paint_fills', 'add_strokes', 'arrange', 'merge', 'tidy',
+           'finish', 'stages_of', 'jitter_of', 'fit', 'StrokeDrawing', 'Easel', 'seconds_to', 'one_thread', 'train',
+           'enlarged', 'report', 'useless_elements', 'evaluate', 'card']
 
-# %% ../nbs/02_strokes.ipynb #a6b15f7e
+# %% ../nbs/02_strokes.ipynb #c68cb947
 import json
 import math
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,7 +45,7 @@ from .kit.run import Run
 from .kit.sampler import Sampler, Slider, generator, noise
 from .kit.settings import DATA, InputError
 
-# %% ../nbs/02_strokes.ipynb #a62b7a3b
+# %% ../nbs/02_strokes.ipynb #8df2feec
 BOX, FRAME, ELLIPSE, RING, LINE, CURVE = range(6)
 KINDS = ("box", "frame", "ellipse", "ring", "line", "curve")
 NUMBERS = 7  # of a shape; the last is the stroke's width
@@ -60,7 +61,7 @@ FREE = torch.tensor(
     dtype=torch.bool,
 )  # which ones a kind has
 
-# %% ../nbs/02_strokes.ipynb #e0289712
+# %% ../nbs/02_strokes.ipynb #13865da5
 @dataclass(eq=False)
 class Drawing:
     """N shapes on a background, bottom first: `kind` [N] long, `shape` [N,7] in pixels, `colour` [N,3] in [0,1], `round` [N] bool
@@ -77,7 +78,7 @@ class Drawing:
     def __len__(self) -> int:
         return len(self.kind)
 
-# %% ../nbs/02_strokes.ipynb #575fa8ab
+# %% ../nbs/02_strokes.ipynb #dcf821d3
 def blank(width: int, height: int, background: Tensor) -> Drawing:
     """A drawing without shapes; `background` [3] in [0,1]."""
     none = torch.zeros(0)
@@ -98,7 +99,7 @@ def insert(d: Drawing, new: Drawing, at: int | None = None) -> Drawing:
     }
     return replace(d, **both)
 
-
+# %% ../nbs/02_strokes.ipynb #3ac87789
 def one(d: Drawing, kind: int, numbers, width: float = 0.0, colour: Tensor | None = None, rounded=False) -> Drawing:
     """A drawing of `d`'s size with a single shape."""
     shape = torch.zeros(1, NUMBERS)
@@ -107,12 +108,12 @@ def one(d: Drawing, kind: int, numbers, width: float = 0.0, colour: Tensor | Non
     colour = torch.zeros(3) if colour is None else colour
     return replace(d, kind=torch.tensor([kind]), shape=shape, colour=colour.clone()[None], round=torch.tensor([bool(rounded)]))
 
-# %% ../nbs/02_strokes.ipynb #91bbd574
+# %% ../nbs/02_strokes.ipynb #7e305e63
 def overlap(low: Tensor, high: Tensor, x: Tensor) -> Tensor:
     """Length of [low, high] inside the unit pixel centred at x."""
     return (torch.minimum(high, x + 0.5) - torch.maximum(low, x - 0.5)).clamp(min=0)
 
-# %% ../nbs/02_strokes.ipynb #5f5052d7
+# %% ../nbs/02_strokes.ipynb #edf30ba5
 def trapezoid(nx: Tensor, ny: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """A unit pixel seen along the normal n: half of the foot, half of the top, and height / foot area, for `half_plane` and
     `edge_length`."""
@@ -133,7 +134,7 @@ def edge_length(distance: Tensor, foot: Tensor, top: Tensor, k: Tensor) -> Tenso
     d = distance.abs()
     return ((foot - d).clamp(min=0) - (top - d).clamp(min=0)) * k
 
-# %% ../nbs/02_strokes.ipynb #d5b587e8
+# %% ../nbs/02_strokes.ipynb #998f33d8
 def cover_box(s: Tensor, x: Tensor, y: Tensor, rounded: Tensor, slopes=False):
     """Coverage [M,Q] of M boxes `s` [M,≥4] over pixel centres x, y [M,Q], and its slopes [M,4,Q] (None unless asked)."""
     x0, y0, x1, y1 = (s[:, i, None] for i in range(4))
@@ -154,7 +155,7 @@ def cover_frame(s: Tensor, x: Tensor, y: Tensor, rounded: Tensor, slopes=False):
     widen = ((outer_slopes + inner_slopes) * torch.tensor([-0.5, -0.5, 0.5, 0.5])[:, None]).sum(1, keepdim=True)
     return outer - inner, torch.cat([outer_slopes - inner_slopes, widen], 1)
 
-# %% ../nbs/02_strokes.ipynb #003f8796
+# %% ../nbs/02_strokes.ipynb #44c5a2a1
 def ellipse_distance(s: Tensor, x: Tensor, y: Tensor):
     """First-order signed distance from ellipses [M,4: cx cy rx ry] (negative inside), the outward normal, and the point of the
     unit circle."""
@@ -174,7 +175,7 @@ def band(distance: Tensor, width: Tensor, normal, slopes: bool):
     near, far = edge_length(width / 2 - distance, *normal), edge_length(-width / 2 - distance, *normal)
     return cover, far - near, (near + far) / 2
 
-# %% ../nbs/02_strokes.ipynb #b4c77c27
+# %% ../nbs/02_strokes.ipynb #a0779dc6
 def cover_ellipse(s: Tensor, x: Tensor, y: Tensor, rounded: Tensor, slopes=False):
     """Coverage of filled ellipses and its slopes [M,4,Q]; a radius moves the boundary point (u, v) outward by u or v."""
     distance, nx, ny, u, v = ellipse_distance(s, x, y)
@@ -195,7 +196,7 @@ def cover_ring(s: Tensor, x: Tensor, y: Tensor, rounded: Tensor, slopes=False):
     move = -by_distance
     return cover, torch.stack([move * nx, move * ny, move * nx * u, move * ny * v, by_width], 1)
 
-# %% ../nbs/02_strokes.ipynb #fa203bf9
+# %% ../nbs/02_strokes.ipynb #1263fd3f
 def stroke(basis, rx, ry, tangent, ends, width, rounded, slopes):
     """Coverage of strokes from the nearest centre-line point: `basis` weights of the control points, offset r from it, unit tangent,
     and for both ends (distance beyond it, outward tangent)."""
@@ -217,7 +218,7 @@ def stroke(basis, rx, ry, tangent, ends, width, rounded, slopes):
     keep = rounded[:, None]
     return torch.where(keep, soft, cover), torch.where(keep[:, None], soft_out, out) if slopes else None
 
-# %% ../nbs/02_strokes.ipynb #2e409a0a
+# %% ../nbs/02_strokes.ipynb #f1af2f42
 def round_stroke(basis, rx, ry, width, slopes):
     """The same with round caps: only the distance from the centre line counts."""
     distance = (rx * rx + ry * ry + 1e-9).sqrt()
@@ -227,7 +228,7 @@ def round_stroke(basis, rx, ry, width, slopes):
         return cover, None
     return cover, torch.stack([m for b in basis for m in (-by_distance * b * ux, -by_distance * b * uy)] + [by_width], 1)
 
-# %% ../nbs/02_strokes.ipynb #c54b202e
+# %% ../nbs/02_strokes.ipynb #30dccf15
 def unit(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """The vector (x, y) at length 1."""
     size = (x * x + y * y + 1e-9).sqrt()
@@ -244,7 +245,7 @@ def cover_line(s: Tensor, x: Tensor, y: Tensor, rounded: Tensor, slopes=False):
     ends = ((-along, (-tx, -ty)), (along - length, (tx, ty)))
     return stroke((1 - t / length, t / length), x - x0 - t * tx, y - y0 - t * ty, (tx, ty), ends, s[:, 6, None], rounded, slopes)
 
-# %% ../nbs/02_strokes.ipynb #23635b6b
+# %% ../nbs/02_strokes.ipynb #b8f115cd
 def nearest_t(s: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """t [M,Q] in [0,1] of the point of each quadratic curve `s` [M,≥6] that is nearest to each pixel; without gradient."""
     with torch.no_grad():
@@ -264,7 +265,7 @@ def nearest_t(s: Tensor, x: Tensor, y: Tensor) -> Tensor:
             t = (t - (rx * vx + ry * vy) / torch.maximum(speed + 2 * (rx * ax + ry * ay), 0.3 * speed + 1e-6)).clamp(0, 1)
         return t
 
-# %% ../nbs/02_strokes.ipynb #4d1f19ba
+# %% ../nbs/02_strokes.ipynb #3ff50428
 def cover_curve(s: Tensor, x: Tensor, y: Tensor, rounded: Tensor, slopes=False):
     """Coverage of quadratic strokes and its slopes [M,7,Q]."""
     x0, y0, x1, y1, x2, y2 = (s[:, i, None] for i in range(6))
@@ -280,7 +281,7 @@ def cover_curve(s: Tensor, x: Tensor, y: Tensor, rounded: Tensor, slopes=False):
     e1 = torch.where((1 - t) * speed < 2, (x - x2) * t1[0] + (y - y2) * t1[1], inside)
     return stroke(basis, rx, ry, (vx / speed, vy / speed), ((e0, t0), (e1, t1)), s[:, 6, None], rounded, slopes)
 
-# %% ../nbs/02_strokes.ipynb #021084cc
+# %% ../nbs/02_strokes.ipynb #9be4241f
 COVER = (cover_box, cover_frame, cover_ellipse, cover_ring, cover_line, cover_curve)
 
 
@@ -298,7 +299,7 @@ def coverage(d: Drawing, i: Tensor, x: Tensor, y: Tensor, slopes=False):
     covers = torch.cat(covers)[torch.cat(order).argsort()] if covers else torch.zeros(0, x.shape[1])
     return (covers, moves) if slopes else covers
 
-# %% ../nbs/02_strokes.ipynb #f3e86e94
+# %% ../nbs/02_strokes.ipynb #c46f4806
 TILE = 16  # pixels
 
 
@@ -321,14 +322,14 @@ def to_tiles(image: Tensor) -> Tensor:
     padded[:, : image.shape[1], : image.shape[2]] = image
     return padded.reshape(-1, rows, TILE, columns, TILE).permute(1, 3, 0, 2, 4).reshape(rows * columns, -1, TILE * TILE)
 
-
+# %% ../nbs/02_strokes.ipynb #931c5062
 def from_tiles(tiles: Tensor, width: int, height: int) -> Tensor:
     """[T,C,256] → [C,H,W], the padding cut off."""
     rows, columns = -(-height // TILE), -(-width // TILE)
     whole = tiles.reshape(rows, columns, -1, TILE, TILE).permute(2, 0, 3, 1, 4).reshape(-1, rows * TILE, columns * TILE)
     return whole[:, :height, :width]
 
-# %% ../nbs/02_strokes.ipynb #899c9acb
+# %% ../nbs/02_strokes.ipynb #f0922390
 def bounds(d: Drawing) -> Tensor:
     """[N,4] x0 y0 x1 y1 of what each shape can touch, one pixel of slack included."""
     s, curve, oval = d.shape, (d.kind == CURVE)[:, None], ((d.kind == ELLIPSE) | (d.kind == RING))[:, None]
@@ -344,7 +345,7 @@ def meets(a: Tensor, b: Tensor) -> Tensor:
     """Whether the boxes `a` [...,4] and `b` [...,4] overlap."""
     return (a[..., 0] < b[..., 2]) & (a[..., 2] > b[..., 0]) & (a[..., 1] < b[..., 3]) & (a[..., 3] > b[..., 1])
 
-# %% ../nbs/02_strokes.ipynb #edcc70f8
+# %% ../nbs/02_strokes.ipynb #7aa219a2
 def passes_by(kind: int, s: Tensor, corner: Tensor) -> Tensor:
     """Whether a stroke's ink [M] keeps clear of tiles [M,2] that its bounding box meets."""
     centre, half = corner + TILE / 2, s[:, 6] / 2
@@ -365,7 +366,7 @@ def passes_by(kind: int, s: Tensor, corner: Tensor) -> Tensor:
         return ((corner > s[:, 0:2] + clear) & (corner + TILE < s[:, 2:4] - clear)).all(1)
     return torch.zeros(len(s), dtype=torch.bool)
 
-# %% ../nbs/02_strokes.ipynb #b8385013
+# %% ../nbs/02_strokes.ipynb #3da057f1
 def pairs(d: Drawing, corners: Tensor) -> tuple[Tensor, Tensor]:
     """Tile and shape of every pair that can touch, sorted by tile, then from the bottom up."""
     with torch.no_grad():
@@ -378,7 +379,7 @@ def pairs(d: Drawing, corners: Tensor) -> tuple[Tensor, Tensor]:
                 clear[m] = passes_by(kind, d.shape[i[m]], corners[t[m]])
     return t[~clear], i[~clear]
 
-# %% ../nbs/02_strokes.ipynb #5f155670
+# %% ../nbs/02_strokes.ipynb #0e3217a3
 def paint(d: Drawing, corners: Tensor, t: Tensor, i: Tensor, cover: Tensor, layers=False):
     """Tiles [T,3,256] with the pairs (t, i) painted; with `layers` also what is under each pair [M,3,256] and how much of it shows
     [M,1,256]."""
@@ -400,7 +401,7 @@ def paint(d: Drawing, corners: Tensor, t: Tensor, i: Tensor, cover: Tensor, laye
         above[t[m]] = shows[m] * (1 - cover[m][:, None])
     return canvas, under, shows
 
-# %% ../nbs/02_strokes.ipynb #dfb49d4e
+# %% ../nbs/02_strokes.ipynb #d1623513
 def render(d: Drawing) -> Tensor:
     """The picture [3,H,W] in [0,1]; differentiable with respect to `shape` and `colour`."""
     out = []
@@ -410,7 +411,7 @@ def render(d: Drawing) -> Tensor:
         out.append(paint(d, corners, t, i, coverage(d, i, x[t], y[t])))
     return from_tiles(torch.cat(out), d.width, d.height)
 
-# %% ../nbs/02_strokes.ipynb #6e719f56
+# %% ../nbs/02_strokes.ipynb #d3477be9
 def hex_colour(colour: Tensor) -> str:
     """#rrggbb of a colour [3] in [0,1]."""
     return "#" + "".join(f"{c:02x}" for c in (colour.clamp(0, 1) * 255).round().int().tolist())
@@ -436,7 +437,7 @@ def cairo(text: str, scale: float = 1) -> Tensor:
     """SVG text that we wrote, drawn by CairoSVG at `scale`: [3,H,W] in [0,1]."""
     return torch.from_numpy(svg.rasterise(text, scale=scale, trusted=True)).permute(2, 0, 1)
 
-# %% ../nbs/02_strokes.ipynb #214ff5ce
+# %% ../nbs/02_strokes.ipynb #6181d558
 class Target:
     """A picture [3,H,W] in [0,1] cut into tiles: `pixels` [T,3,256] and `mask` [T,1,256], which is 0 in the padding."""
 
@@ -462,12 +463,12 @@ def squared_error(d: Drawing, target: Target, tiles: Tensor | None = None) -> fl
     canvas = paint(d, target.corners[tiles], t, i, cover)
     return (((canvas - target.pixels[tiles]) * target.mask[tiles]) ** 2).sum().item()
 
-
+# %% ../nbs/02_strokes.ipynb #97e0d70d
 def tiles_of(d: Drawing, target: Target, which) -> Tensor:
     """Indices of the tiles that the shapes `which` can touch."""
     return pairs(pick(d, which), target.corners)[0].unique()
 
-# %% ../nbs/02_strokes.ipynb #aa73d825
+# %% ../nbs/02_strokes.ipynb #8959e097
 COLUMNS = NUMBERS + 3
 
 
@@ -492,7 +493,7 @@ def add_products(normal: Tensor, slopes: Tensor, t: Tensor, i: Tensor) -> None:
             where = (who[:, :, None] * len(normal) + who[:, None]).flatten()
             normal.flatten(0, 1).index_add_(0, where, product.reshape(-1, COLUMNS, COLUMNS))
 
-# %% ../nbs/02_strokes.ipynb #b8a4601e
+# %% ../nbs/02_strokes.ipynb #017c25d2
 def normal_equations(d: Drawing, target: Target, active: Tensor, tiles: Tensor):
     """JᵀJ [10A,10A] and Jᵀr [10A] of the A active shapes (a mask) over some tiles, and the squared error."""
     rank, n = active.cumsum(0) - 1, int(active.sum())
@@ -516,7 +517,7 @@ def normal_equations(d: Drawing, target: Target, active: Tensor, tiles: Tensor):
         add_products(normal, slopes, t[m], rank[i[m]])
     return normal.transpose(1, 2).reshape(n * COLUMNS, n * COLUMNS), right.flatten(), error
 
-# %% ../nbs/02_strokes.ipynb #a1c6e5ef
+# %% ../nbs/02_strokes.ipynb #f607a088
 def moved(d: Drawing, active: Tensor, step: Tensor) -> Drawing:
     """`d` with the active shapes moved by `step` [A,10], at most two pixels, and kept in range (widths ≥ 0.3, radii ≥ 0.5, x0 ≤ x1)."""
     shape, colour = d.shape.clone(), d.colour.clone()
@@ -530,7 +531,7 @@ def moved(d: Drawing, active: Tensor, step: Tensor) -> Drawing:
     shape[:, 2:4] = torch.where(square[:, None], high, shape[:, 2:4])
     return replace(d, shape=shape, colour=colour)
 
-# %% ../nbs/02_strokes.ipynb #03a5105e
+# %% ../nbs/02_strokes.ipynb #afaa8826
 def step_down(d: Drawing, target: Target, active: Tensor, free: Tensor, tiles: Tensor, damping: float):
     """One Levenberg–Marquardt step of the `free` [10A] numbers of the active shapes: (drawing, error before, error after,
     damping), or None."""
@@ -546,7 +547,7 @@ def step_down(d: Drawing, target: Target, active: Tensor, free: Tensor, tiles: T
         damping *= 8
     return None
 
-# %% ../nbs/02_strokes.ipynb #5b0b809b
+# %% ../nbs/02_strokes.ipynb #799bc78f
 def refine(
     d: Drawing, target: Target, steps=10, active: Tensor | None = None, colours=True, frozen: Tensor | None = None, least=1e-3
 ) -> Drawing:
@@ -567,7 +568,7 @@ def refine(
         tiles = torch.cat([tiles, tiles_of(d, target, active)]).unique()
     return d
 
-# %% ../nbs/02_strokes.ipynb #da7e0479
+# %% ../nbs/02_strokes.ipynb #00a4519f
 def colour_ids(image: Tensor) -> np.ndarray:
     """Each pixel's colour as one whole number, [H,W]."""
     r, g, b = (image * 255).round().to(torch.uint8).numpy().astype(np.int64)
@@ -585,7 +586,7 @@ def background_of(image: Tensor) -> Tensor:
     colours, count = np.unique(np.concatenate([ids[0], ids[-1], ids[:, 0], ids[:, -1]]), return_counts=True)
     return id_colour(int(colours[count.argmax()]))
 
-# %% ../nbs/02_strokes.ipynb #643b67d2
+# %% ../nbs/02_strokes.ipynb #202ed131
 @dataclass
 class Region:
     """Pixels of one colour: the box [x0, x1) × [y0, y1), the mask inside it, the colour; `joined` if thin things had cut it apart."""
@@ -602,7 +603,7 @@ class Region:
     def area(self) -> int:
         return (self.x1 - self.x0) * (self.y1 - self.y0)
 
-# %% ../nbs/02_strokes.ipynb #e6de11d3
+# %% ../nbs/02_strokes.ipynb #afc51e9d
 def regions_in(labels: np.ndarray, colour, x0=0, y0=0, joined=False, smallest=1) -> list[Region]:
     """One Region for each label of at least `smallest` pixels; `colour` is a colour or a function of (y, x)."""
     out, size = [], np.bincount(labels.ravel())
@@ -628,7 +629,7 @@ def flat_regions(image: Tensor, smallest: int = 12) -> list[Region]:
     """The connected regions of exactly one colour."""
     return regions_in(label(colour_ids(image) + 1, connectivity=1), lambda y, x: image[:, y, x].clone(), smallest=smallest)
 
-# %% ../nbs/02_strokes.ipynb #16a3223c
+# %% ../nbs/02_strokes.ipynb #465f57e8
 def joined_regions(regions: list[Region], size: tuple[int, int], reach: int = 4) -> list[Region]:
     """Regions of one colour less than 2·reach pixels apart, as one; `size` = (H, W)."""
     out = []
@@ -650,7 +651,7 @@ def thick_parts(r: Region, size: int = 5) -> list[Region]:
     parts = regions_in(label(opened, connectivity=1), r.colour, r.x0, r.y0)
     return parts if any(p.mask.shape != r.mask.shape for p in parts) else []
 
-# %% ../nbs/02_strokes.ipynb #827d6dab
+# %% ../nbs/02_strokes.ipynb #fa260d2d
 def ink_run(line: np.ndarray) -> int:
     """How many pixels from the start of a line of pixels are ink."""
     return len(line) if line.all() else int((~line).argmax())
@@ -668,7 +669,7 @@ def thickness_at_sides(mask: np.ndarray) -> list[float]:
 
 HAIR = 0.02  # pixels that a shape is proposed too large: an edge exactly between two pixels feels neither
 
-# %% ../nbs/02_strokes.ipynb #3bb2ad8f
+# %% ../nbs/02_strokes.ipynb #f9ccf68e
 def shapes_of(r: Region, paper: Drawing) -> list[Drawing]:
     """The shapes that a region could be."""
     w, h, cx, cy, out = r.x1 - r.x0, r.y1 - r.y0, (r.x0 + r.x1) / 2, (r.y0 + r.y1) / 2, []
@@ -689,7 +690,7 @@ def shapes_of(r: Region, paper: Drawing) -> list[Drawing]:
         out.append(one(paper, RING, [cx, cy, w / 2 + 0.2 - t / 2, h / 2 + 0.2 - t / 2], t, r.colour))
     return out
 
-# %% ../nbs/02_strokes.ipynb #fe5bc2bd
+# %% ../nbs/02_strokes.ipynb #57b65fba
 def crop_of(d: Drawing) -> tuple[slice, slice]:
     """Rows and columns that the first shape can touch."""
     x0, y0, x1, y1 = bounds(d)[0].tolist()
@@ -712,7 +713,7 @@ def hidden_by(d: Drawing, at: int, crop: tuple[slice, slice]) -> Tensor:
             open_ = open_ * (1 - cover_crop(pick(d, [i]), crop))
     return open_
 
-# %% ../nbs/02_strokes.ipynb #52e64390
+# %% ../nbs/02_strokes.ipynb #a16d1ff7
 @dataclass
 class Paint:
     """A shape tried on a canvas: where (`at` in the order, `crop`), what comes out, and what it gains: capped, and in plain
@@ -736,7 +737,7 @@ def try_paint(d: Drawing, new: Drawing, at: int, canvas: Tensor, image: Tensor, 
     gain = (before.clamp(max=cap) - after.clamp(max=cap)).sum().item()
     return Paint(new, at, crop, fresh, gain, (before - after).sum().item())
 
-# %% ../nbs/02_strokes.ipynb #272b1f56
+# %% ../nbs/02_strokes.ipynb #73b599d9
 def places(d: Drawing, new: Drawing) -> list[int]:
     """On top; and beneath all that it meets but does not lie within."""
     mine, theirs = bounds(new)[0], bounds(d)
@@ -744,7 +745,7 @@ def places(d: Drawing, new: Drawing) -> list[int]:
     over = (meets(theirs, mine) & ~around).nonzero()[:, 0].tolist()
     return [len(d)] + over[:1]
 
-# %% ../nbs/02_strokes.ipynb #76395a57
+# %% ../nbs/02_strokes.ipynb #73434dfc
 def best_paint(r: Region, d: Drawing, canvas: Tensor, image: Tensor) -> Paint | None:
     """The shape that explains a region best, if one explains it."""
     inside = (slice(r.y0, r.y1), slice(r.x0, r.x1))
@@ -760,7 +761,7 @@ def best_paint(r: Region, d: Drawing, canvas: Tensor, image: Tensor) -> Paint | 
     simple = lambda p: p.plain - 0.02 * abs(p.plain) * (int(p.shape.kind[0]) in (FRAME, RING))  # a filled shape has fewer numbers
     return max((p for p in good if p.gain > 0.8 * most), key=simple, default=None)
 
-# %% ../nbs/02_strokes.ipynb #acd6e62c
+# %% ../nbs/02_strokes.ipynb #efa58855
 def propose_fills(image: Tensor, d: Drawing) -> Drawing:
     """Explain the flat regions of `image` [3,H,W] by boxes, ellipses, frames and rings."""
     canvas, found = render(d), flat_regions(image)
@@ -777,7 +778,7 @@ def propose_fills(image: Tensor, d: Drawing) -> Drawing:
         canvas[:, *paint_.crop] = paint_.canvas
     return d
 
-# %% ../nbs/02_strokes.ipynb #e8b04e15
+# %% ../nbs/02_strokes.ipynb #03255d8c
 EIGHT = np.ones((3, 3), int)  # a pixel and its eight neighbours
 
 
@@ -787,7 +788,7 @@ def unmix(residual: np.ndarray, ink: Tensor, canvas: np.ndarray) -> tuple[np.nda
     alpha = (residual * step).sum(0) / ((step * step).sum(0) + 1e-6)
     return alpha, np.linalg.norm(residual - alpha.clip(0, 1) * step, axis=0)
 
-# %% ../nbs/02_strokes.ipynb #83867e55
+# %% ../nbs/02_strokes.ipynb #1b7f60cb
 def ink_colours(image: Tensor, canvas: Tensor, wrong: np.ndarray, agree: int) -> list[int]:
     """Colour ids of the ink: those of wrong pixels that at least `agree` neighbours share, without blends of canvas and another ink."""
     ids, residual, base = colour_ids(image), (image - canvas).numpy(), canvas.numpy()
@@ -808,7 +809,7 @@ def ink_colours(image: Tensor, canvas: Tensor, wrong: np.ndarray, agree: int) ->
             out.append(c)
     return out
 
-# %% ../nbs/02_strokes.ipynb #4f459428
+# %% ../nbs/02_strokes.ipynb #db1ebea7
 def ink_layers(
     image: Tensor, canvas: Tensor, agree: int = 3, least: float = 0.06
 ) -> tuple[list[tuple[Tensor | None, np.ndarray]], np.ndarray]:
@@ -828,7 +829,7 @@ def ink_layers(
     layers = [(id_colour(c), wrong & (which == n) & (cost < 0.15) & (alpha >= 0.5)) for n, c in enumerate(colours)]
     return [*layers, (None, strong & (cost >= 0.15))], size
 
-# %% ../nbs/02_strokes.ipynb #706f67ab
+# %% ../nbs/02_strokes.ipynb #9bb0884f
 def side_of(lines: np.ndarray) -> tuple[float, float]:
     """Of lines of pixels from one border inward: the share that begin with ink (within 3 pixels), and their typical thickness."""
     inked = lines[lines[:, :3].any(1)]
@@ -853,7 +854,7 @@ def frames_in(mask: np.ndarray) -> tuple[list[tuple[list[float], float]], np.nda
         rest[r.y0 : r.y1, r.x0 : r.x1] &= ~sides
     return found, rest
 
-# %% ../nbs/02_strokes.ipynb #0a0c50c9
+# %% ../nbs/02_strokes.ipynb #9858ff8b
 def walk(pixels: np.ndarray) -> np.ndarray:
     """The pixels [n,2] of a thin path, in order."""
     left = set(map(tuple, pixels.tolist()))
@@ -874,7 +875,7 @@ def junctions_at(junction: np.ndarray, path: np.ndarray) -> list[int]:
     last = [j for j in near[1] if j != first] if len(path) == 1 or len(near[1]) > 1 else near[1]
     return [first, last[0] if last else 0]
 
-# %% ../nbs/02_strokes.ipynb #f90c5e4e
+# %% ../nbs/02_strokes.ipynb #20183024
 def arcs_of(skeleton: np.ndarray) -> tuple[list[tuple[np.ndarray, list[int]]], np.ndarray]:
     """Arcs of a skeleton as (pixels [n,2], [junction at the start, at the end]), and the labelled junctions; spurs under 4 pixels
     are cut off."""
@@ -891,7 +892,7 @@ def arcs_of(skeleton: np.ndarray) -> tuple[list[tuple[np.ndarray, list[int]]], n
         skeleton = skeletonize(skeleton)
     return arcs, junction
 
-# %% ../nbs/02_strokes.ipynb #dfc3aef0
+# %% ../nbs/02_strokes.ipynb #8788d954
 def bridged_junctions(arcs: list, junction: np.ndarray, bridge: int = 7) -> tuple[list, dict[int, np.ndarray]]:
     """The arcs without bridges (under `bridge` pixels, between two junctions), their junctions renamed, and where each junction is."""
     name = list(range(junction.max() + 1))
@@ -913,7 +914,7 @@ def angle(a: np.ndarray, b: np.ndarray) -> float:
     """The angle between unit vectors, in radians."""
     return float(np.arccos(np.clip(a @ b, -1, 1)))
 
-# %% ../nbs/02_strokes.ipynb #500513a2
+# %% ../nbs/02_strokes.ipynb #0eb0c499
 def partners(arcs: list, largest_turn: float = 0.6) -> dict[tuple[int, int], tuple[int, int]]:
     """(arc, end) → (arc, end) that goes straight on through their junction; the best pairs first."""
     ends, out = {}, {}
@@ -934,7 +935,7 @@ def partners(arcs: list, largest_turn: float = 0.6) -> dict[tuple[int, int], tup
                 out[one_], out[other] = other, one_
     return out
 
-# %% ../nbs/02_strokes.ipynb #32843780
+# %% ../nbs/02_strokes.ipynb #c2f06d55
 @dataclass
 class Chain:
     """Ordered points [n,2] (x, y) along the middle of a stroke; its colour [3] or None; closed or not."""
@@ -956,7 +957,7 @@ def way_through(n: int, mate: dict) -> tuple[list[tuple[int, int]], bool]:
         way.append((arc, end))
     return way, (arc, 1 - end) in mate
 
-# %% ../nbs/02_strokes.ipynb #3967df6a
+# %% ../nbs/02_strokes.ipynb #e77c570b
 def chains_in(mask: np.ndarray, colour: Tensor | None) -> list[Chain]:
     """The smooth chains through a mask of ink."""
     arcs, where = bridged_junctions(*arcs_of(skeletonize(mask)))
@@ -974,7 +975,7 @@ def chains_in(mask: np.ndarray, colour: Tensor | None) -> list[Chain]:
         out.append(Chain(p[:, ::-1] + 0.5, closed, colour))
     return out
 
-# %% ../nbs/02_strokes.ipynb #8227370e
+# %% ../nbs/02_strokes.ipynb #8760cc0b
 def at_pixels(values: np.ndarray, points: np.ndarray) -> np.ndarray:
     """`values` [...,H,W] at points [n,2] (x, y) → [...,n]."""
     x, y = np.clip(np.floor(points).astype(int), 0, [values.shape[-1] - 1, values.shape[-2] - 1]).T
@@ -994,7 +995,7 @@ def bridge_cost(p: np.ndarray, q: np.ndarray, image: np.ndarray, canvas: np.ndar
     bare = np.abs(at_pixels(image, between) - at_pixels(canvas, p[min(3, len(p) - 1)][None])).max(0) < 0.03
     return None if size > 3 and bare.mean() > 0.2 else aim + size / 100
 
-# %% ../nbs/02_strokes.ipynb #5e952cdc
+# %% ../nbs/02_strokes.ipynb #8838737e
 def join_chains(chains: list[Chain], image: np.ndarray, canvas: np.ndarray) -> list[Chain]:
     """Chains with the gaps bridged, the best first."""
     while True:
@@ -1011,7 +1012,7 @@ def join_chains(chains: list[Chain], image: np.ndarray, canvas: np.ndarray) -> l
         _, n, m, points = best
         chains = [c for k, c in enumerate(chains) if k not in (n, m)] + [Chain(points, False, chains[n].colour)]
 
-# %% ../nbs/02_strokes.ipynb #0b1f9e5e
+# %% ../nbs/02_strokes.ipynb #7bef045c
 def fit_line(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The segment [4] through ordered points, and their distances from it."""
     middle = points.mean(0)
@@ -1034,7 +1035,7 @@ def fit_curve(points: np.ndarray, rounds: int = 3) -> tuple[np.ndarray, np.ndarr
     normal = np.stack([-speed[:, 1], speed[:, 0]], 1) / (np.linalg.norm(speed, axis=1, keepdims=True) + 1e-9)
     return c.ravel(), np.abs(((points - basis @ c) * normal).sum(1))
 
-# %% ../nbs/02_strokes.ipynb #9bb8bbb8
+# %% ../nbs/02_strokes.ipynb #84dab0ce
 def fit_ellipse(points: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """The upright ellipse [4: cx cy rx ry] a x² + b y² + c x + d y = 1 through points, and their distances; None if it is none."""
     middle = points.mean(0)
@@ -1055,7 +1056,7 @@ def off_ellipse(points: np.ndarray, e: np.ndarray) -> np.ndarray:
     k = np.linalg.norm(u, axis=1) + 1e-9
     return (k - 1) * k / (np.linalg.norm(u / e[2:], axis=1) + 1e-9)
 
-# %% ../nbs/02_strokes.ipynb #68081e14
+# %% ../nbs/02_strokes.ipynb #31e9c8ba
 def corners_of(c: Chain, reach: int = 7, turn: float = 0.75) -> list[int]:
     """Where a chain bends by more than `turn` radians within ±reach points, one per bend."""
     p, n = c.points, len(c.points)
@@ -1074,7 +1075,7 @@ def corners_of(c: Chain, reach: int = 7, turn: float = 0.75) -> list[int]:
             out.append(int(k))
     return sorted(out)
 
-
+# %% ../nbs/02_strokes.ipynb #5054c92a
 def cut_at_corners(c: Chain) -> list[np.ndarray]:
     """The pieces of a chain between its corners."""
     points, cut = c.points, corners_of(c)
@@ -1083,7 +1084,7 @@ def cut_at_corners(c: Chain) -> list[np.ndarray]:
         points, cut = np.concatenate([points[first:], points[: first + 1]]), [k - first for k in cut[1:]]
     return [points[a : b + 1] for a, b in zip([0, *cut], [*cut, len(points) - 1], strict=True)]
 
-# %% ../nbs/02_strokes.ipynb #c62d77d6
+
 def longest_prefixes(points: np.ndarray, tolerance: float) -> list[np.ndarray]:
     """Cut ordered points into the longest prefixes that one quadratic explains to within `tolerance` pixels (found by bisection)."""
     out = []
@@ -1099,12 +1100,12 @@ def longest_prefixes(points: np.ndarray, tolerance: float) -> list[np.ndarray]:
         points = points[low - 1 :] if low < len(points) else points[:0]
     return out
 
-
+# %% ../nbs/02_strokes.ipynb #fc9a604b
 def pieces_of(points: np.ndarray, tolerance: float) -> list[np.ndarray]:
     """The fewer of the prefixes seen from the front and from the back."""
     return min(longest_prefixes(points, tolerance), longest_prefixes(points[::-1], tolerance), key=len)
 
-# %% ../nbs/02_strokes.ipynb #8008c3bd
+# %% ../nbs/02_strokes.ipynb #879e28c9
 def ring_of(c: Chain, ink: np.ndarray) -> np.ndarray | None:
     """The ellipse that a chain lies on, if it goes round far enough and the rest of the way is ink too."""
     fitted = fit_ellipse(c.points) if len(c.points) >= 10 else None
@@ -1128,7 +1129,10 @@ def shape_of(points: np.ndarray, width: float, colour: Tensor, paper: Drawing) -
     straight = off.max() < 0.8 + 0.002 * len(points)
     return one(paper, LINE if straight else CURVE, segment if straight else fit_curve(points)[0], width, colour)
 
-# %% ../nbs/02_strokes.ipynb #3dfa771c
+# %% ../nbs/02_strokes.ipynb #6a68be5c
+MOST = 120  # pieces that one tracing may add, the longest first: it is for drawings, and a photo would never end
+
+
 class Ink:
     """What a drawing misses: `layers` of ink by colour, how `wrong` each pixel is, how deep in its ink (`depth`), and where there
     is any (`near`)."""
@@ -1148,7 +1152,7 @@ class Ink:
         strongest = points[np.argsort(-at_pixels(self.wrong, points))[: max(len(points) * 2 // 5, 1)]]
         return torch.from_numpy(np.median(at_pixels(self.image, strongest), 1)).float() if known is None else known
 
-# %% ../nbs/02_strokes.ipynb #e5257af7
+# %% ../nbs/02_strokes.ipynb #d1cf47c1
 def propose_strokes(image: Tensor, d: Drawing, tolerance: float = 0.9, agree: int = 3) -> Drawing:
     """Trace the ink of `image` [3,H,W] that `d` misses and put frames, rings, lines and quadratic curves on top."""
     ink, chains, rings, pieces = Ink(image, render(d), agree), [], [], []
@@ -1164,14 +1168,14 @@ def propose_strokes(image: Tensor, d: Drawing, tolerance: float = 0.9, agree: in
         elif not any(np.abs(e - other).max() < 3 for other in rings):
             rings.append(e)
             d = insert(d, one(d, RING, e, ink.width(c.points), ink.colour(c.points, c.colour)))
-    for points, colour in pieces:
+    for points, colour in sorted(pieces, key=lambda p: -len(p[0]))[:MOST]:
         if not any((np.abs(off_ellipse(points, e)) < 1.5).mean() > 0.7 for e in rings):
             for p in pieces_of(points, tolerance):
                 if len(p) >= 4:
                     d = insert(d, shape_of(p, ink.width(p), ink.colour(p, colour), d))
     return d
 
-# %% ../nbs/02_strokes.ipynb #d6044b81
+# %% ../nbs/02_strokes.ipynb #ee662732
 PRICE = 0.006  # squared error that one number of a shape must save
 
 
@@ -1193,7 +1197,7 @@ def prune(d: Drawing, target: Target) -> Drawing:
         d = pick(d, torch.arange(len(d)) != least.argmin())
     return d
 
-# %% ../nbs/02_strokes.ipynb #e2e3f09c
+# %% ../nbs/02_strokes.ipynb #34e81028
 @dataclass
 class Rival:
     """Shapes `drop` of a drawing, what takes their place (may be nothing), and where in the order (counted in the old drawing)."""
@@ -1214,7 +1218,7 @@ def mask_of(n: int, which) -> Tensor:
     out[list(which)] = True
     return out
 
-# %% ../nbs/02_strokes.ipynb #e4190c1a
+# %% ../nbs/02_strokes.ipynb #c153123b
 def swap(d: Drawing, target: Target, rival: Rival, steps: int = 8) -> Drawing | None:
     """`d` with a rival in place, refined; None if that is not worth it. A rival that saves nothing must lower the error by 0.02."""
     old = mask_of(len(d), rival.drop)
@@ -1231,7 +1235,7 @@ def swap(d: Drawing, target: Target, rival: Rival, steps: int = 8) -> Drawing | 
     rise = squared_error(new, target, tiles) - squared_error(d, target, tiles)
     return new if rise < (PRICE * saved if saved > 0 else 8 * PRICE * saved - 0.02) else None
 
-# %% ../nbs/02_strokes.ipynb #ccf2133a
+# %% ../nbs/02_strokes.ipynb #52c780d0
 def first_worthwhile(d: Drawing, target: Target, sources, tried: set) -> Drawing | None:
     """`d` with the first rival in place that is worth it, of those that the `sources` (functions of a drawing) propose and that
     were not `tried` yet."""
@@ -1250,7 +1254,7 @@ def first_worthwhile(d: Drawing, target: Target, sources, tried: set) -> Drawing
                 return new
     return None
 
-
+# %% ../nbs/02_strokes.ipynb #230e63a5
 def simplify(d: Drawing, target: Target, sources) -> Drawing:
     """Put rivals in place, one after the other, until none is worth it any more."""
     tried = set()
@@ -1258,7 +1262,7 @@ def simplify(d: Drawing, target: Target, sources) -> Drawing:
         d = better
     return d
 
-# %% ../nbs/02_strokes.ipynb #edfccd13
+# %% ../nbs/02_strokes.ipynb #9f20c150
 def ends(d: Drawing) -> Tensor:
     """First and last point of each stroke [N,2,2]."""
     return torch.stack([d.shape[:, 0:2], torch.where((d.kind == CURVE)[:, None], d.shape[:, 4:6], d.shape[:, 2:4])], 1)
@@ -1283,7 +1287,7 @@ def length(d: Drawing, i: int) -> float:
     """Of stroke i, in pixels."""
     return float(np.linalg.norm(np.diff(points_on(d, i), axis=0), axis=1).sum())
 
-# %% ../nbs/02_strokes.ipynb #3b5b69af
+# %% ../nbs/02_strokes.ipynb #cb51e45d
 def extended(d: Drawing, i: int, p: np.ndarray) -> np.ndarray:
     """The numbers of stroke i, carried on along its own line or parabola to the point nearest p."""
     s = d.shape[i].numpy().astype(float)
@@ -1297,13 +1301,13 @@ def extended(d: Drawing, i: int, p: np.ndarray) -> np.ndarray:
     t = ts[np.linalg.norm(np.array([blossom(t, t) for t in ts]) - p, axis=1).argmin()]
     return np.concatenate([blossom(u, v) for u, v in ((min(t, 0), min(t, 0)), (min(t, 0), max(t, 1)), (max(t, 1), max(t, 1)))])
 
-# %% ../nbs/02_strokes.ipynb #bf22fe70
+# %% ../nbs/02_strokes.ipynb #bd27c9c8
 def alike(d: Drawing, i: int, j: int, slack: float = 0.12) -> bool:
     """Whether two outlines could be of one ink and width."""
     wider = float(torch.maximum(d.shape[i, 6], d.shape[j, 6]))
     return bool((d.colour[i] - d.colour[j]).abs().max() < slack and (d.shape[i, 6] - d.shape[j, 6]).abs() < 1.2 + 0.3 * wider)
 
-# %% ../nbs/02_strokes.ipynb #2bbbf58d
+# %% ../nbs/02_strokes.ipynb #50d0a558
 def continuations(d: Drawing, i: int, j: int, f: int, g: int):
     """Numbers for one stroke in the place of i and j, joined at end f of i and end g of j: [(cost, kind, numbers)]."""
     e, o = ends(d), outward(d)
@@ -1326,7 +1330,7 @@ def continuations(d: Drawing, i: int, j: int, f: int, g: int):
     if off.max() < 1.5 and (turn < 0.12 or gap < 8 and turn < 0.3 or d.kind[i] == d.kind[j] == LINE and off.max() < 1.2):
         yield 0.05 * gap + 5 * min(turn, 0.3) + off.max() - 1, LINE, s
 
-# %% ../nbs/02_strokes.ipynb #c69af8a3
+# %% ../nbs/02_strokes.ipynb #a4863f34
 def above_fills(d: Drawing, new: Drawing) -> int:
     """The place in the order just above the fills that hold a shape whole."""
     mine, theirs = bounds(new)[0], bounds(d)
@@ -1348,7 +1352,7 @@ def joined_strokes(d: Drawing):
         for at in sorted({max(i, j), min(i, j), above_fills(d, new)}, reverse=True) if new.kind[0] == LINE else [max(i, j)]:
             yield Rival([i, j], new, at)
 
-# %% ../nbs/02_strokes.ipynb #81a95d55
+# %% ../nbs/02_strokes.ipynb #549489a1
 def straightened(d: Drawing):
     """Rivals: a curve that is a line."""
     for i in (d.kind == CURVE).nonzero()[:, 0].tolist():
@@ -1368,7 +1372,7 @@ def cornered(d: Drawing):
                 ]
                 yield Rival([i], insert(*halves), i)
 
-# %% ../nbs/02_strokes.ipynb #e422d226
+# %% ../nbs/02_strokes.ipynb #98252adf
 def framed(d: Drawing):
     """Rivals: two level and two upright lines that are a frame."""
     s, lines = d.shape, (d.kind == LINE).nonzero()[:, 0].tolist()
@@ -1387,7 +1391,7 @@ def framed(d: Drawing):
                 box = [s[left, [0, 2]].mean(), top, s[right, [0, 2]].mean(), bottom]
                 yield Rival(four, one(d, FRAME, box, float(s[four, 6].median()), d.colour[four].median(0).values), max(four))
 
-# %% ../nbs/02_strokes.ipynb #01780f80
+# %% ../nbs/02_strokes.ipynb #e86347a8
 def outlined_once(d: Drawing):
     """Rivals: two frames, one just inside the other, that are the two halves of one outline (with the fill between them, if there
     is one)."""
@@ -1404,7 +1408,7 @@ def outlined_once(d: Drawing):
                 new = insert(one(d, BOX, middle, 0, d.colour[fill[0]]), new) if fill else new
                 yield Rival([i, j, *fill], new, min([i, j, *fill]))
 
-# %% ../nbs/02_strokes.ipynb #5e10ead0
+# %% ../nbs/02_strokes.ipynb #35306e41
 def united_boxes(d: Drawing):
     """Rivals: two boxes of one colour, in line, that are one."""
     boxes = (d.kind == BOX).nonzero()[:, 0].tolist()
@@ -1417,7 +1421,7 @@ def united_boxes(d: Drawing):
                 for at in {min(i, j), above_fills(d, new)}:
                     yield Rival([i, j], new, at)
 
-# %% ../nbs/02_strokes.ipynb #341519b7
+# %% ../nbs/02_strokes.ipynb #da29b49e
 def ringed(d: Drawing):
     """Rivals: strokes that touch one another and lie on one ellipse."""
     strokes, e = (d.kind >= LINE).nonzero()[:, 0].tolist(), ends(d)
@@ -1443,7 +1447,7 @@ def rounded_fills(d: Drawing):
             if (centre - d.shape[i, 0:2]).abs().max() < 3 and ((half - d.shape[i, 2:4]).abs() < 0.3 * d.shape[i, 2:4] + 1).all():
                 yield Rival([j], one(d, ELLIPSE, d.shape[i, :4], 0, d.colour[j]), min(i, j))
 
-# %% ../nbs/02_strokes.ipynb #95bc58c3
+# %% ../nbs/02_strokes.ipynb #5a6cd961
 def cleared(d: Drawing):
     """Rivals: a stroke without the short ones along it that patch it up, with either kind of cap."""
     strokes_ = (d.kind >= LINE).nonzero()[:, 0].tolist()
@@ -1457,7 +1461,7 @@ def cleared(d: Drawing):
 
 MERGES = (straightened, framed, outlined_once, joined_strokes, ringed, united_boxes, rounded_fills, cleared)
 
-# %% ../nbs/02_strokes.ipynb #1c595cd2
+# %% ../nbs/02_strokes.ipynb #0a494eb0
 def reorder(d: Drawing, target: Target) -> Drawing:
     """Move shapes beneath others, one at a time, wherever that lowers the error."""
     for _ in range(3):
@@ -1478,7 +1482,7 @@ def reorder(d: Drawing, target: Target) -> Drawing:
             return d
     return d
 
-# %% ../nbs/02_strokes.ipynb #4c120628
+# %% ../nbs/02_strokes.ipynb #0cb02197
 def other_caps(d: Drawing):
     """Rivals: a stroke with the other kind of cap, its ends moved by half a width so that it covers the same."""
     for i in (d.kind >= LINE).nonzero()[:, 0].tolist():
@@ -1490,7 +1494,7 @@ def other_caps(d: Drawing):
         new.shape[0, last] += by[1]
         yield Rival([i], new, i)
 
-# %% ../nbs/02_strokes.ipynb #74251dd7
+# %% ../nbs/02_strokes.ipynb #1cfb8897
 def lean(d: Drawing, target: Target, most: int = 12) -> Drawing:
     """Leave out shapes, of the dozen that are worth least, whose strokes and boxes nearby can make up for them."""
     tried, found = set(), True
@@ -1510,7 +1514,7 @@ def lean(d: Drawing, target: Target, most: int = 12) -> Drawing:
                 break
     return d
 
-# %% ../nbs/02_strokes.ipynb #fa7e8201
+# %% ../nbs/02_strokes.ipynb #6f31dfa5
 def settle_widths(d: Drawing, target: Target) -> Drawing:
     """Give thin outlines the commonest width (1, 2, 1.5, 2.5, ½) that serves as well, their colour solved again."""
     for i in (FREE[d.kind, 6] & (d.shape[:, 6] < 2.6)).nonzero()[:, 0].tolist():
@@ -1528,7 +1532,7 @@ def settle_widths(d: Drawing, target: Target) -> Drawing:
                 break
     return d
 
-# %% ../nbs/02_strokes.ipynb #791915ba
+# %% ../nbs/02_strokes.ipynb #bbb5c33b
 def tie_fills(d: Drawing, target: Target) -> Drawing:
     """Give a fill whose edge lies under an outline of its kind the outline's numbers, and put it right beneath."""
     for f in range(len(d)):
@@ -1550,7 +1554,7 @@ def tie_fills(d: Drawing, target: Target) -> Drawing:
                 d = new
     return d
 
-# %% ../nbs/02_strokes.ipynb #4c40b36f
+# %% ../nbs/02_strokes.ipynb #e96a9c90
 def snap(d: Drawing, target: Target) -> Drawing:
     """Round each shape's numbers to 1, ½ or ¼ pixel where that moves none by more than 0.12 and costs less than 0.02 squared error."""
     for grid_ in (1.0, 0.5, 0.25):
@@ -1563,7 +1567,7 @@ def snap(d: Drawing, target: Target) -> Drawing:
                     d = new
     return d
 
-# %% ../nbs/02_strokes.ipynb #5feaeb3e
+# %% ../nbs/02_strokes.ipynb #f3b6c078
 def filled_by(d: Drawing, i: int, alone: set[int]) -> int | None:
     """The fill, among those `alone` in their element, that outline i can take over: same numbers, and nothing in between touches
     the outline."""
@@ -1587,7 +1591,7 @@ def follows(d: Drawing, a: int, b: int) -> bool:
     same = torch.cat([ends(d)[a, 1] - ends(d)[b, 0], d.colour[a] - d.colour[b], d.shape[a, 6:] - d.shape[b, 6:]]).abs().max() < 1e-4
     return bool(same and d.kind[a] >= LINE and d.kind[b] >= LINE and d.round[a] == d.round[b])
 
-# %% ../nbs/02_strokes.ipynb #3f3d13db
+# %% ../nbs/02_strokes.ipynb #a51da5bf
 def path(d: Drawing, strokes_: list[int]) -> str:
     """One SVG path through strokes that follow one another."""
     data = ["M", *d.shape[strokes_[0], :2].tolist()]
@@ -1597,7 +1601,7 @@ def path(d: Drawing, strokes_: list[int]) -> str:
     soft = {"stroke_linecap": "round", "stroke_linejoin": "round"} if d.round[i] else {}
     return svg.element("path", d=data, fill="none", stroke=hex_colour(d.colour[i]), stroke_width=float(d.shape[i, 6]), **soft)
 
-
+# %% ../nbs/02_strokes.ipynb #5c20594e
 def elements(d: Drawing) -> list[tuple[str, list[int]]]:
     """SVG elements from the bottom up, each with the shapes that it draws."""
     out: list[tuple[str, list[int]]] = []
@@ -1614,12 +1618,12 @@ def elements(d: Drawing) -> list[tuple[str, list[int]]]:
         out.append((text, who))
     return sorted(out, key=lambda e: e[1][0])
 
-# %% ../nbs/02_strokes.ipynb #58a2fb6a
+
 def to_svg(d: Drawing) -> str:
     """The drawing as SVG text."""
     return svg.document(d.width, d.height, [text for text, _ in elements(d)], hex_colour(d.background))
 
-# %% ../nbs/02_strokes.ipynb #3863b84c
+# %% ../nbs/02_strokes.ipynb #06fda08e
 def file_error(d: Drawing, image: Tensor) -> float:
     """Squared error of the emitted file, drawn by CairoSVG."""
     return ((cairo(to_svg(d)) - image) ** 2).sum().item()
@@ -1643,7 +1647,7 @@ def crossing(p: Tensor, u: Tensor, q: Tensor, v: Tensor) -> Tensor:
     m = p + u * ((q - p)[0] * v[1] - (q - p)[1] * v[0]) / turn
     return m if (m - middle).norm() < 3 else middle
 
-# %% ../nbs/02_strokes.ipynb #bb9e048e
+# %% ../nbs/02_strokes.ipynb #91e35ed9
 def welded(d: Drawing, a: int, f: int, b: int, g: int) -> Drawing | None:
     """`d` with end f of stroke a and end g of stroke b made one point, and their paths one; None if those are not free ends."""
     first, second = path_of(d, a), path_of(d, b)
@@ -1664,7 +1668,7 @@ def welded(d: Drawing, a: int, f: int, b: int, g: int) -> Drawing | None:
     at = sum(i < max(both) for i in rest)
     return pick(new, rest[:at] + both + rest[at:])
 
-# %% ../nbs/02_strokes.ipynb #0f28a771
+# %% ../nbs/02_strokes.ipynb #a9f66f3c
 def weld(d: Drawing, image: Tensor) -> Drawing:
     """Make one path of strokes of one ink whose ends meet, the closest first, where the file gets no worse by more than a shape's
     price."""
@@ -1686,7 +1690,7 @@ def weld(d: Drawing, image: Tensor) -> Drawing:
         if new is not None and (error := file_error(new, image)) < now + 8 * PRICE:
             d, now = new, min(error, now)
 
-# %% ../nbs/02_strokes.ipynb #d8ea2a01
+# %% ../nbs/02_strokes.ipynb #7afba362
 def drop_invisible(d: Drawing, image: Tensor) -> Drawing:
     """Leave out elements without which CairoSVG draws the very same picture."""
     while True:
@@ -1699,10 +1703,13 @@ def drop_invisible(d: Drawing, image: Tensor) -> Drawing:
         else:
             return d
 
-# %% ../nbs/02_strokes.ipynb #96d6de81
+# %% ../nbs/02_strokes.ipynb #d032d00f
 def paint_fills(d: Drawing, target: Target, jitter: float) -> Drawing:
-    """Boxes, frames, ellipses and rings for the flat regions, their edges refined."""
-    return refine(propose_fills(target.image, d), target, 5, colours=False)
+    """Boxes, frames, ellipses and rings for the flat regions, their edges refined by less than a pixel: further out there was no
+    pure pixel."""
+    new = propose_fills(target.image, d)
+    better = refine(new, target, 5, colours=False)
+    return replace(better, shape=torch.where((better.shape - new.shape).abs() < 1, better.shape, new.shape))
 
 
 def add_strokes(d: Drawing, target: Target, jitter: float, agree: int) -> Drawing:
@@ -1715,7 +1722,7 @@ def arrange(d: Drawing, target: Target, jitter: float) -> Drawing:
     """Order and caps."""
     return simplify(reorder(d, target), target, [other_caps])
 
-
+# %% ../nbs/02_strokes.ipynb #b3e5c630
 def merge(d: Drawing, target: Target, jitter: float) -> Drawing:
     """Fewer shapes for the same picture."""
     d = simplify(d, target, MERGES)
@@ -1731,12 +1738,12 @@ def tidy(d: Drawing, target: Target, jitter: float) -> Drawing:
     d = prune(refine(d, target, 10, least=1e-4), target)
     return tie_fills(settle_widths(d, target), target)
 
-# %% ../nbs/02_strokes.ipynb #8d17960c
+
 def finish(d: Drawing, target: Target, jitter: float) -> Drawing:
     """Numbers snapped, strokes welded into paths, nothing invisible left."""
     return drop_invisible(weld(snap(d, target), target.image), target.image)
 
-# %% ../nbs/02_strokes.ipynb #f40f8252
+# %% ../nbs/02_strokes.ipynb #b069a160
 def stages_of(turns: int) -> list[tuple[str, object]]:
     """The stages of a fit, by name."""
     out = [("fills", paint_fills)]
@@ -1761,7 +1768,7 @@ def fit(image: Tensor, seed: int = 0, turns: int = 3) -> Drawing:
         d = stage(d, target, jitter)
     return d
 
-# %% ../nbs/02_strokes.ipynb #00a2c447
+# %% ../nbs/02_strokes.ipynb #b0c6b63a
 class StrokeDrawing(nn.Module, PyTorchModelHubMixin, Sampler):
     """A drawing of `strokes` shapes, `width` × `height` pixels, as a model: saved, loaded and sampled like any other; `target`
     names what it draws."""
@@ -1816,7 +1823,7 @@ class StrokeDrawing(nn.Module, PyTorchModelHubMixin, Sampler):
             ]
         )
 
-# %% ../nbs/02_strokes.ipynb #f26538dc
+# %% ../nbs/02_strokes.ipynb #fffee58f
 class Easel:
     """The drawing that is being made, with a state that `Run` can save; and what the file measured when it was first good enough."""
 
@@ -1835,25 +1842,33 @@ def seconds_to(goal_db: float, history: dict[str, list[float]]) -> float | None:
     rows = zip(history.get("psnr_db", []), history.get("cpu_seconds", []), strict=True)
     return next((seconds for db, seconds in rows if db >= goal_db), None)
 
-# %% ../nbs/02_strokes.ipynb #015c94ac
+# %% ../nbs/02_strokes.ipynb #57f78721
+@contextmanager
+def one_thread():
+    """PyTorch on one thread: the pieces are so small that a second one costs more than it gives."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+# %% ../nbs/02_strokes.ipynb #85be9829
 def train(run: Run, *, target: str = "data/wireframe.svg", image_size=None, turns: int = 3, seed: int = 0) -> StrokeDrawing:
     """Fit a drawing to the picture `target`; leaves wireframe.svg, progress pictures and results.json in the run's folder."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the pieces are so small that a second thread costs more than it gives
     image = svg.target(target, image_size)
     goal_, jitter, stages = Target(image), jitter_of(seed), stages_of(turns)
     easel = run.prepare(Easel(blank(goal_.width, goal_.height, background_of(image))))
-    for n in run.steps(len(stages)):
-        name, stage = stages[n]
-        easel.drawing = stage(easel.drawing, goal_, jitter)
-        picture = render(easel.drawing)
-        run.log(psnr_db=psnr(picture, image), primitives=len(elements(easel.drawing)))
-        run.picture(picture)
-        run.path("wireframe.svg").write_text(to_svg(easel.drawing))
+    with one_thread():
+        for n in run.steps(len(stages)):
+            easel.drawing = stages[n][1](easel.drawing, goal_, jitter)
+            picture = render(easel.drawing)
+            run.log(psnr_db=psnr(picture, image), primitives=len(elements(easel.drawing)))
+            run.picture(picture)
+            run.path("wireframe.svg").write_text(to_svg(easel.drawing))
     model = StrokeDrawing.of(easel.drawing, str(target))
     report(run, easel.drawing, image, target, image_size)
     run.keep(model, card(run), samples=model.sample(1))
-    torch.set_num_threads(threads)
     return model
 
 
@@ -1863,7 +1878,7 @@ def enlarged(target, image_size, image: Tensor, scale: int = 4) -> Tensor | None
         return None
     return svg.target(target, (image.shape[2] * scale, image.shape[1] * scale))
 
-# %% ../nbs/02_strokes.ipynb #3e6a0e0a
+# %% ../nbs/02_strokes.ipynb #ad3553e5
 def report(run: Run, d: Drawing, image: Tensor, target, image_size) -> None:
     """Write the file and what CairoSVG makes of it to the run's folder."""
     text = to_svg(d)
@@ -1884,7 +1899,7 @@ def report(run: Run, d: Drawing, image: Tensor, target, image_size) -> None:
         cpu_seconds_to_40_db=seconds_to(40, run.history),
     )
 
-# %% ../nbs/02_strokes.ipynb #6c4bdc4f
+# %% ../nbs/02_strokes.ipynb #079a9c20
 CRITERIA = {
     "svg_psnr_db": (">=", 50.0),
     "gain_over_bicubic_4x_db": (">=", 4.0),
@@ -1900,7 +1915,7 @@ def useless_elements(d: Drawing) -> int:
     less = [cairo(svg.document(d.width, d.height, parts[:k] + parts[k + 1 :], hex_colour(d.background))) for k in range(len(parts))]
     return sum(torch.equal(picture, whole) for picture in less)
 
-# %% ../nbs/02_strokes.ipynb #ea18f429
+# %% ../nbs/02_strokes.ipynb #0b1d02ee
 def evaluate(model: StrokeDrawing) -> dict[str, float]:
     """The model's file against the target that it names, both drawn by CairoSVG: PSNR at 1×, gain over bicubic at 4×, elements,
     and useless ones."""
@@ -1917,7 +1932,7 @@ def evaluate(model: StrokeDrawing) -> dict[str, float]:
         "useless_elements": useless_elements(d),
     }
 
-# %% ../nbs/02_strokes.ipynb #d0f4a63a
+# %% ../nbs/02_strokes.ipynb #5aee1a30
 def card(run: Run) -> str:
     """The model card of a run."""
     r = json.loads(run.path("results.json").read_text())
