@@ -25,7 +25,7 @@ __all__ = ['BOX', 'FRAME', 'ELLIPSE', 'RING', 'LINE', 'CURVE', 'KINDS', 'NUMBERS
            'finish', 'stages_of', 'jitter_of', 'fit', 'StrokeDrawing', 'Easel', 'seconds_to', 'one_thread', 'train',
            'enlarged', 'report', 'useless_elements', 'evaluate', 'card']
 
-# %% ../nbs/02_strokes.ipynb #c68cb947
+# %% ../nbs/02_strokes.ipynb #7397335c
 import json
 import math
 from contextlib import contextmanager
@@ -45,7 +45,7 @@ from .kit.run import Run
 from .kit.sampler import Sampler, Slider, generator, noise
 from .kit.settings import DATA, InputError
 
-# %% ../nbs/02_strokes.ipynb #8df2feec
+# %% ../nbs/02_strokes.ipynb #9b23d665
 BOX, FRAME, ELLIPSE, RING, LINE, CURVE = range(6)
 KINDS = ("box", "frame", "ellipse", "ring", "line", "curve")
 NUMBERS = 7  # of a shape; the last is the stroke's width
@@ -61,7 +61,7 @@ FREE = torch.tensor(
     dtype=torch.bool,
 )  # which ones a kind has
 
-# %% ../nbs/02_strokes.ipynb #13865da5
+# %% ../nbs/02_strokes.ipynb #1257a07e
 @dataclass(eq=False)
 class Drawing:
     """N shapes on a background, bottom first: `kind` [N] long, `shape` [N,7] in pixels, `colour` [N,3] in [0,1], `round` [N] bool
@@ -78,7 +78,7 @@ class Drawing:
     def __len__(self) -> int:
         return len(self.kind)
 
-# %% ../nbs/02_strokes.ipynb #dcf821d3
+# %% ../nbs/02_strokes.ipynb #e047b60c
 def blank(width: int, height: int, background: Tensor) -> Drawing:
     """A drawing without shapes; `background` [3] in [0,1]."""
     none = torch.zeros(0)
@@ -99,7 +99,7 @@ def insert(d: Drawing, new: Drawing, at: int | None = None) -> Drawing:
     }
     return replace(d, **both)
 
-# %% ../nbs/02_strokes.ipynb #3ac87789
+# %% ../nbs/02_strokes.ipynb #503e2ecc
 def one(d: Drawing, kind: int, numbers, width: float = 0.0, colour: Tensor | None = None, rounded=False) -> Drawing:
     """A drawing of `d`'s size with a single shape."""
     shape = torch.zeros(1, NUMBERS)
@@ -108,12 +108,12 @@ def one(d: Drawing, kind: int, numbers, width: float = 0.0, colour: Tensor | Non
     colour = torch.zeros(3) if colour is None else colour
     return replace(d, kind=torch.tensor([kind]), shape=shape, colour=colour.clone()[None], round=torch.tensor([bool(rounded)]))
 
-# %% ../nbs/02_strokes.ipynb #7e305e63
+# %% ../nbs/02_strokes.ipynb #f80f6b9d
 def overlap(low: Tensor, high: Tensor, x: Tensor) -> Tensor:
     """Length of [low, high] inside the unit pixel centred at x."""
     return (torch.minimum(high, x + 0.5) - torch.maximum(low, x - 0.5)).clamp(min=0)
 
-# %% ../nbs/02_strokes.ipynb #edf30ba5
+# %% ../nbs/02_strokes.ipynb #c01d76b1
 def trapezoid(nx: Tensor, ny: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """A unit pixel seen along the normal n: half of the foot, half of the top, and height / foot area, for `half_plane` and
     `edge_length`."""
@@ -134,7 +134,7 @@ def edge_length(distance: Tensor, foot: Tensor, top: Tensor, k: Tensor) -> Tenso
     d = distance.abs()
     return ((foot - d).clamp(min=0) - (top - d).clamp(min=0)) * k
 
-# %% ../nbs/02_strokes.ipynb #998f33d8
+# %% ../nbs/02_strokes.ipynb #6990e5ba
 def cover_box(s: Tensor, x: Tensor, y: Tensor, rounded: Tensor, slopes=False):
     """Coverage [M,Q] of M boxes `s` [M,≥4] over pixel centres x, y [M,Q], and its slopes [M,4,Q] (None unless asked)."""
     x0, y0, x1, y1 = (s[:, i, None] for i in range(4))
@@ -155,7 +155,7 @@ def cover_frame(s: Tensor, x: Tensor, y: Tensor, rounded: Tensor, slopes=False):
     widen = ((outer_slopes + inner_slopes) * torch.tensor([-0.5, -0.5, 0.5, 0.5])[:, None]).sum(1, keepdim=True)
     return outer - inner, torch.cat([outer_slopes - inner_slopes, widen], 1)
 
-# %% ../nbs/02_strokes.ipynb #44c5a2a1
+# %% ../nbs/02_strokes.ipynb #77b96207
 def ellipse_distance(s: Tensor, x: Tensor, y: Tensor):
     """First-order signed distance from ellipses [M,4: cx cy rx ry] (negative inside), the outward normal, and the point of the
     unit circle."""
@@ -175,7 +175,7 @@ def band(distance: Tensor, width: Tensor, normal, slopes: bool):
     near, far = edge_length(width / 2 - distance, *normal), edge_length(-width / 2 - distance, *normal)
     return cover, far - near, (near + far) / 2
 
-# %% ../nbs/02_strokes.ipynb #a0779dc6
+# %% ../nbs/02_strokes.ipynb #e95cac99
 def cover_ellipse(s: Tensor, x: Tensor, y: Tensor, rounded: Tensor, slopes=False):
     """Coverage of filled ellipses and its slopes [M,4,Q]; a radius moves the boundary point (u, v) outward by u or v."""
     distance, nx, ny, u, v = ellipse_distance(s, x, y)
@@ -196,7 +196,7 @@ def cover_ring(s: Tensor, x: Tensor, y: Tensor, rounded: Tensor, slopes=False):
     move = -by_distance
     return cover, torch.stack([move * nx, move * ny, move * nx * u, move * ny * v, by_width], 1)
 
-# %% ../nbs/02_strokes.ipynb #1263fd3f
+# %% ../nbs/02_strokes.ipynb #dc0c785f
 def stroke(basis, rx, ry, tangent, ends, width, rounded, slopes):
     """Coverage of strokes from the nearest centre-line point: `basis` weights of the control points, offset r from it, unit tangent,
     and for both ends (distance beyond it, outward tangent)."""
@@ -218,7 +218,7 @@ def stroke(basis, rx, ry, tangent, ends, width, rounded, slopes):
     keep = rounded[:, None]
     return torch.where(keep, soft, cover), torch.where(keep[:, None], soft_out, out) if slopes else None
 
-# %% ../nbs/02_strokes.ipynb #f1af2f42
+# %% ../nbs/02_strokes.ipynb #e4e3da8c
 def round_stroke(basis, rx, ry, width, slopes):
     """The same with round caps: only the distance from the centre line counts."""
     distance = (rx * rx + ry * ry + 1e-9).sqrt()
@@ -228,7 +228,7 @@ def round_stroke(basis, rx, ry, width, slopes):
         return cover, None
     return cover, torch.stack([m for b in basis for m in (-by_distance * b * ux, -by_distance * b * uy)] + [by_width], 1)
 
-# %% ../nbs/02_strokes.ipynb #30dccf15
+# %% ../nbs/02_strokes.ipynb #a83b7a71
 def unit(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """The vector (x, y) at length 1."""
     size = (x * x + y * y + 1e-9).sqrt()
@@ -245,7 +245,7 @@ def cover_line(s: Tensor, x: Tensor, y: Tensor, rounded: Tensor, slopes=False):
     ends = ((-along, (-tx, -ty)), (along - length, (tx, ty)))
     return stroke((1 - t / length, t / length), x - x0 - t * tx, y - y0 - t * ty, (tx, ty), ends, s[:, 6, None], rounded, slopes)
 
-# %% ../nbs/02_strokes.ipynb #b8f115cd
+# %% ../nbs/02_strokes.ipynb #aa71dc11
 def nearest_t(s: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """t [M,Q] in [0,1] of the point of each quadratic curve `s` [M,≥6] that is nearest to each pixel; without gradient."""
     with torch.no_grad():
@@ -265,7 +265,7 @@ def nearest_t(s: Tensor, x: Tensor, y: Tensor) -> Tensor:
             t = (t - (rx * vx + ry * vy) / torch.maximum(speed + 2 * (rx * ax + ry * ay), 0.3 * speed + 1e-6)).clamp(0, 1)
         return t
 
-# %% ../nbs/02_strokes.ipynb #3ff50428
+# %% ../nbs/02_strokes.ipynb #0ba2b3a1
 def cover_curve(s: Tensor, x: Tensor, y: Tensor, rounded: Tensor, slopes=False):
     """Coverage of quadratic strokes and its slopes [M,7,Q]."""
     x0, y0, x1, y1, x2, y2 = (s[:, i, None] for i in range(6))
@@ -281,7 +281,7 @@ def cover_curve(s: Tensor, x: Tensor, y: Tensor, rounded: Tensor, slopes=False):
     e1 = torch.where((1 - t) * speed < 2, (x - x2) * t1[0] + (y - y2) * t1[1], inside)
     return stroke(basis, rx, ry, (vx / speed, vy / speed), ((e0, t0), (e1, t1)), s[:, 6, None], rounded, slopes)
 
-# %% ../nbs/02_strokes.ipynb #9be4241f
+# %% ../nbs/02_strokes.ipynb #76885ecf
 COVER = (cover_box, cover_frame, cover_ellipse, cover_ring, cover_line, cover_curve)
 
 
@@ -299,7 +299,7 @@ def coverage(d: Drawing, i: Tensor, x: Tensor, y: Tensor, slopes=False):
     covers = torch.cat(covers)[torch.cat(order).argsort()] if covers else torch.zeros(0, x.shape[1])
     return (covers, moves) if slopes else covers
 
-# %% ../nbs/02_strokes.ipynb #c46f4806
+# %% ../nbs/02_strokes.ipynb #302d7c42
 TILE = 16  # pixels
 
 
@@ -322,14 +322,14 @@ def to_tiles(image: Tensor) -> Tensor:
     padded[:, : image.shape[1], : image.shape[2]] = image
     return padded.reshape(-1, rows, TILE, columns, TILE).permute(1, 3, 0, 2, 4).reshape(rows * columns, -1, TILE * TILE)
 
-# %% ../nbs/02_strokes.ipynb #931c5062
+# %% ../nbs/02_strokes.ipynb #5ded9d9d
 def from_tiles(tiles: Tensor, width: int, height: int) -> Tensor:
     """[T,C,256] → [C,H,W], the padding cut off."""
     rows, columns = -(-height // TILE), -(-width // TILE)
     whole = tiles.reshape(rows, columns, -1, TILE, TILE).permute(2, 0, 3, 1, 4).reshape(-1, rows * TILE, columns * TILE)
     return whole[:, :height, :width]
 
-# %% ../nbs/02_strokes.ipynb #f0922390
+# %% ../nbs/02_strokes.ipynb #4c2a0a42
 def bounds(d: Drawing) -> Tensor:
     """[N,4] x0 y0 x1 y1 of what each shape can touch, one pixel of slack included."""
     s, curve, oval = d.shape, (d.kind == CURVE)[:, None], ((d.kind == ELLIPSE) | (d.kind == RING))[:, None]
@@ -345,7 +345,7 @@ def meets(a: Tensor, b: Tensor) -> Tensor:
     """Whether the boxes `a` [...,4] and `b` [...,4] overlap."""
     return (a[..., 0] < b[..., 2]) & (a[..., 2] > b[..., 0]) & (a[..., 1] < b[..., 3]) & (a[..., 3] > b[..., 1])
 
-# %% ../nbs/02_strokes.ipynb #7aa219a2
+# %% ../nbs/02_strokes.ipynb #6de43020
 def passes_by(kind: int, s: Tensor, corner: Tensor) -> Tensor:
     """Whether a stroke's ink [M] keeps clear of tiles [M,2] that its bounding box meets."""
     centre, half = corner + TILE / 2, s[:, 6] / 2
@@ -366,7 +366,7 @@ def passes_by(kind: int, s: Tensor, corner: Tensor) -> Tensor:
         return ((corner > s[:, 0:2] + clear) & (corner + TILE < s[:, 2:4] - clear)).all(1)
     return torch.zeros(len(s), dtype=torch.bool)
 
-# %% ../nbs/02_strokes.ipynb #3da057f1
+# %% ../nbs/02_strokes.ipynb #d47bc282
 def pairs(d: Drawing, corners: Tensor) -> tuple[Tensor, Tensor]:
     """Tile and shape of every pair that can touch, sorted by tile, then from the bottom up."""
     with torch.no_grad():
@@ -379,7 +379,7 @@ def pairs(d: Drawing, corners: Tensor) -> tuple[Tensor, Tensor]:
                 clear[m] = passes_by(kind, d.shape[i[m]], corners[t[m]])
     return t[~clear], i[~clear]
 
-# %% ../nbs/02_strokes.ipynb #0e3217a3
+# %% ../nbs/02_strokes.ipynb #190e410f
 def paint(d: Drawing, corners: Tensor, t: Tensor, i: Tensor, cover: Tensor, layers=False):
     """Tiles [T,3,256] with the pairs (t, i) painted; with `layers` also what is under each pair [M,3,256] and how much of it shows
     [M,1,256]."""
@@ -401,7 +401,7 @@ def paint(d: Drawing, corners: Tensor, t: Tensor, i: Tensor, cover: Tensor, laye
         above[t[m]] = shows[m] * (1 - cover[m][:, None])
     return canvas, under, shows
 
-# %% ../nbs/02_strokes.ipynb #d1623513
+# %% ../nbs/02_strokes.ipynb #4bf802aa
 def render(d: Drawing) -> Tensor:
     """The picture [3,H,W] in [0,1]; differentiable with respect to `shape` and `colour`."""
     out = []
@@ -411,7 +411,7 @@ def render(d: Drawing) -> Tensor:
         out.append(paint(d, corners, t, i, coverage(d, i, x[t], y[t])))
     return from_tiles(torch.cat(out), d.width, d.height)
 
-# %% ../nbs/02_strokes.ipynb #d3477be9
+# %% ../nbs/02_strokes.ipynb #40782c32
 def hex_colour(colour: Tensor) -> str:
     """#rrggbb of a colour [3] in [0,1]."""
     return "#" + "".join(f"{c:02x}" for c in (colour.clamp(0, 1) * 255).round().int().tolist())
@@ -437,7 +437,7 @@ def cairo(text: str, scale: float = 1) -> Tensor:
     """SVG text that we wrote, drawn by CairoSVG at `scale`: [3,H,W] in [0,1]."""
     return torch.from_numpy(svg.rasterise(text, scale=scale, trusted=True)).permute(2, 0, 1)
 
-# %% ../nbs/02_strokes.ipynb #6181d558
+# %% ../nbs/02_strokes.ipynb #9c46e50a
 class Target:
     """A picture [3,H,W] in [0,1] cut into tiles: `pixels` [T,3,256] and `mask` [T,1,256], which is 0 in the padding."""
 
@@ -463,12 +463,12 @@ def squared_error(d: Drawing, target: Target, tiles: Tensor | None = None) -> fl
     canvas = paint(d, target.corners[tiles], t, i, cover)
     return (((canvas - target.pixels[tiles]) * target.mask[tiles]) ** 2).sum().item()
 
-# %% ../nbs/02_strokes.ipynb #97e0d70d
+# %% ../nbs/02_strokes.ipynb #78c738f7
 def tiles_of(d: Drawing, target: Target, which) -> Tensor:
     """Indices of the tiles that the shapes `which` can touch."""
     return pairs(pick(d, which), target.corners)[0].unique()
 
-# %% ../nbs/02_strokes.ipynb #8959e097
+# %% ../nbs/02_strokes.ipynb #7bb9aea0
 COLUMNS = NUMBERS + 3
 
 
@@ -493,7 +493,7 @@ def add_products(normal: Tensor, slopes: Tensor, t: Tensor, i: Tensor) -> None:
             where = (who[:, :, None] * len(normal) + who[:, None]).flatten()
             normal.flatten(0, 1).index_add_(0, where, product.reshape(-1, COLUMNS, COLUMNS))
 
-# %% ../nbs/02_strokes.ipynb #017c25d2
+# %% ../nbs/02_strokes.ipynb #89f902b8
 def normal_equations(d: Drawing, target: Target, active: Tensor, tiles: Tensor):
     """JᵀJ [10A,10A] and Jᵀr [10A] of the A active shapes (a mask) over some tiles, and the squared error."""
     rank, n = active.cumsum(0) - 1, int(active.sum())
@@ -517,7 +517,7 @@ def normal_equations(d: Drawing, target: Target, active: Tensor, tiles: Tensor):
         add_products(normal, slopes, t[m], rank[i[m]])
     return normal.transpose(1, 2).reshape(n * COLUMNS, n * COLUMNS), right.flatten(), error
 
-# %% ../nbs/02_strokes.ipynb #f607a088
+# %% ../nbs/02_strokes.ipynb #aa66ddc6
 def moved(d: Drawing, active: Tensor, step: Tensor) -> Drawing:
     """`d` with the active shapes moved by `step` [A,10], at most two pixels, and kept in range (widths ≥ 0.3, radii ≥ 0.5, x0 ≤ x1)."""
     shape, colour = d.shape.clone(), d.colour.clone()
@@ -531,7 +531,7 @@ def moved(d: Drawing, active: Tensor, step: Tensor) -> Drawing:
     shape[:, 2:4] = torch.where(square[:, None], high, shape[:, 2:4])
     return replace(d, shape=shape, colour=colour)
 
-# %% ../nbs/02_strokes.ipynb #afaa8826
+# %% ../nbs/02_strokes.ipynb #744e7b8b
 def step_down(d: Drawing, target: Target, active: Tensor, free: Tensor, tiles: Tensor, damping: float):
     """One Levenberg–Marquardt step of the `free` [10A] numbers of the active shapes: (drawing, error before, error after,
     damping), or None."""
@@ -547,7 +547,7 @@ def step_down(d: Drawing, target: Target, active: Tensor, free: Tensor, tiles: T
         damping *= 8
     return None
 
-# %% ../nbs/02_strokes.ipynb #799bc78f
+# %% ../nbs/02_strokes.ipynb #5bd33b8a
 def refine(
     d: Drawing, target: Target, steps=10, active: Tensor | None = None, colours=True, frozen: Tensor | None = None, least=1e-3
 ) -> Drawing:
@@ -568,7 +568,7 @@ def refine(
         tiles = torch.cat([tiles, tiles_of(d, target, active)]).unique()
     return d
 
-# %% ../nbs/02_strokes.ipynb #00a4519f
+# %% ../nbs/02_strokes.ipynb #2e298e25
 def colour_ids(image: Tensor) -> np.ndarray:
     """Each pixel's colour as one whole number, [H,W]."""
     r, g, b = (image * 255).round().to(torch.uint8).numpy().astype(np.int64)
@@ -586,7 +586,7 @@ def background_of(image: Tensor) -> Tensor:
     colours, count = np.unique(np.concatenate([ids[0], ids[-1], ids[:, 0], ids[:, -1]]), return_counts=True)
     return id_colour(int(colours[count.argmax()]))
 
-# %% ../nbs/02_strokes.ipynb #202ed131
+# %% ../nbs/02_strokes.ipynb #28b58ad4
 @dataclass
 class Region:
     """Pixels of one colour: the box [x0, x1) × [y0, y1), the mask inside it, the colour; `joined` if thin things had cut it apart."""
@@ -603,7 +603,7 @@ class Region:
     def area(self) -> int:
         return (self.x1 - self.x0) * (self.y1 - self.y0)
 
-# %% ../nbs/02_strokes.ipynb #afc51e9d
+# %% ../nbs/02_strokes.ipynb #aa005d7c
 def regions_in(labels: np.ndarray, colour, x0=0, y0=0, joined=False, smallest=1) -> list[Region]:
     """One Region for each label of at least `smallest` pixels; `colour` is a colour or a function of (y, x)."""
     out, size = [], np.bincount(labels.ravel())
@@ -629,7 +629,7 @@ def flat_regions(image: Tensor, smallest: int = 12) -> list[Region]:
     """The connected regions of exactly one colour."""
     return regions_in(label(colour_ids(image) + 1, connectivity=1), lambda y, x: image[:, y, x].clone(), smallest=smallest)
 
-# %% ../nbs/02_strokes.ipynb #465f57e8
+# %% ../nbs/02_strokes.ipynb #70f8b6fd
 def joined_regions(regions: list[Region], size: tuple[int, int], reach: int = 4) -> list[Region]:
     """Regions of one colour less than 2·reach pixels apart, as one; `size` = (H, W)."""
     out = []
@@ -651,7 +651,7 @@ def thick_parts(r: Region, size: int = 5) -> list[Region]:
     parts = regions_in(label(opened, connectivity=1), r.colour, r.x0, r.y0)
     return parts if any(p.mask.shape != r.mask.shape for p in parts) else []
 
-# %% ../nbs/02_strokes.ipynb #fa260d2d
+# %% ../nbs/02_strokes.ipynb #f7ab167b
 def ink_run(line: np.ndarray) -> int:
     """How many pixels from the start of a line of pixels are ink."""
     return len(line) if line.all() else int((~line).argmax())
@@ -669,7 +669,7 @@ def thickness_at_sides(mask: np.ndarray) -> list[float]:
 
 HAIR = 0.02  # pixels that a shape is proposed too large: an edge exactly between two pixels feels neither
 
-# %% ../nbs/02_strokes.ipynb #f9ccf68e
+# %% ../nbs/02_strokes.ipynb #8f17e414
 def shapes_of(r: Region, paper: Drawing) -> list[Drawing]:
     """The shapes that a region could be."""
     w, h, cx, cy, out = r.x1 - r.x0, r.y1 - r.y0, (r.x0 + r.x1) / 2, (r.y0 + r.y1) / 2, []
@@ -690,7 +690,7 @@ def shapes_of(r: Region, paper: Drawing) -> list[Drawing]:
         out.append(one(paper, RING, [cx, cy, w / 2 + 0.2 - t / 2, h / 2 + 0.2 - t / 2], t, r.colour))
     return out
 
-# %% ../nbs/02_strokes.ipynb #57b65fba
+# %% ../nbs/02_strokes.ipynb #e80db097
 def crop_of(d: Drawing) -> tuple[slice, slice]:
     """Rows and columns that the first shape can touch."""
     x0, y0, x1, y1 = bounds(d)[0].tolist()
@@ -713,7 +713,7 @@ def hidden_by(d: Drawing, at: int, crop: tuple[slice, slice]) -> Tensor:
             open_ = open_ * (1 - cover_crop(pick(d, [i]), crop))
     return open_
 
-# %% ../nbs/02_strokes.ipynb #a16d1ff7
+# %% ../nbs/02_strokes.ipynb #361c5483
 @dataclass
 class Paint:
     """A shape tried on a canvas: where (`at` in the order, `crop`), what comes out, and what it gains: capped, and in plain
@@ -737,7 +737,7 @@ def try_paint(d: Drawing, new: Drawing, at: int, canvas: Tensor, image: Tensor, 
     gain = (before.clamp(max=cap) - after.clamp(max=cap)).sum().item()
     return Paint(new, at, crop, fresh, gain, (before - after).sum().item())
 
-# %% ../nbs/02_strokes.ipynb #73b599d9
+# %% ../nbs/02_strokes.ipynb #2d6a00f2
 def places(d: Drawing, new: Drawing) -> list[int]:
     """On top; and beneath all that it meets but does not lie within."""
     mine, theirs = bounds(new)[0], bounds(d)
@@ -745,7 +745,7 @@ def places(d: Drawing, new: Drawing) -> list[int]:
     over = (meets(theirs, mine) & ~around).nonzero()[:, 0].tolist()
     return [len(d)] + over[:1]
 
-# %% ../nbs/02_strokes.ipynb #73434dfc
+# %% ../nbs/02_strokes.ipynb #818c0eae
 def best_paint(r: Region, d: Drawing, canvas: Tensor, image: Tensor) -> Paint | None:
     """The shape that explains a region best, if one explains it."""
     inside = (slice(r.y0, r.y1), slice(r.x0, r.x1))
@@ -761,7 +761,7 @@ def best_paint(r: Region, d: Drawing, canvas: Tensor, image: Tensor) -> Paint | 
     simple = lambda p: p.plain - 0.02 * abs(p.plain) * (int(p.shape.kind[0]) in (FRAME, RING))  # a filled shape has fewer numbers
     return max((p for p in good if p.gain > 0.8 * most), key=simple, default=None)
 
-# %% ../nbs/02_strokes.ipynb #efa58855
+# %% ../nbs/02_strokes.ipynb #28eeccdc
 def propose_fills(image: Tensor, d: Drawing) -> Drawing:
     """Explain the flat regions of `image` [3,H,W] by boxes, ellipses, frames and rings."""
     canvas, found = render(d), flat_regions(image)
@@ -778,7 +778,7 @@ def propose_fills(image: Tensor, d: Drawing) -> Drawing:
         canvas[:, *paint_.crop] = paint_.canvas
     return d
 
-# %% ../nbs/02_strokes.ipynb #03255d8c
+# %% ../nbs/02_strokes.ipynb #58cc7ad4
 EIGHT = np.ones((3, 3), int)  # a pixel and its eight neighbours
 
 
@@ -788,7 +788,7 @@ def unmix(residual: np.ndarray, ink: Tensor, canvas: np.ndarray) -> tuple[np.nda
     alpha = (residual * step).sum(0) / ((step * step).sum(0) + 1e-6)
     return alpha, np.linalg.norm(residual - alpha.clip(0, 1) * step, axis=0)
 
-# %% ../nbs/02_strokes.ipynb #1b7f60cb
+# %% ../nbs/02_strokes.ipynb #4d714897
 def ink_colours(image: Tensor, canvas: Tensor, wrong: np.ndarray, agree: int) -> list[int]:
     """Colour ids of the ink: those of wrong pixels that at least `agree` neighbours share, without blends of canvas and another ink."""
     ids, residual, base = colour_ids(image), (image - canvas).numpy(), canvas.numpy()
@@ -809,7 +809,7 @@ def ink_colours(image: Tensor, canvas: Tensor, wrong: np.ndarray, agree: int) ->
             out.append(c)
     return out
 
-# %% ../nbs/02_strokes.ipynb #db1ebea7
+# %% ../nbs/02_strokes.ipynb #b7583105
 def ink_layers(
     image: Tensor, canvas: Tensor, agree: int = 3, least: float = 0.06
 ) -> tuple[list[tuple[Tensor | None, np.ndarray]], np.ndarray]:
@@ -829,7 +829,7 @@ def ink_layers(
     layers = [(id_colour(c), wrong & (which == n) & (cost < 0.15) & (alpha >= 0.5)) for n, c in enumerate(colours)]
     return [*layers, (None, strong & (cost >= 0.15))], size
 
-# %% ../nbs/02_strokes.ipynb #9bb0884f
+# %% ../nbs/02_strokes.ipynb #ebd45dea
 def side_of(lines: np.ndarray) -> tuple[float, float]:
     """Of lines of pixels from one border inward: the share that begin with ink (within 3 pixels), and their typical thickness."""
     inked = lines[lines[:, :3].any(1)]
@@ -854,7 +854,7 @@ def frames_in(mask: np.ndarray) -> tuple[list[tuple[list[float], float]], np.nda
         rest[r.y0 : r.y1, r.x0 : r.x1] &= ~sides
     return found, rest
 
-# %% ../nbs/02_strokes.ipynb #9858ff8b
+# %% ../nbs/02_strokes.ipynb #88d70745
 def walk(pixels: np.ndarray) -> np.ndarray:
     """The pixels [n,2] of a thin path, in order."""
     left = set(map(tuple, pixels.tolist()))
@@ -875,7 +875,7 @@ def junctions_at(junction: np.ndarray, path: np.ndarray) -> list[int]:
     last = [j for j in near[1] if j != first] if len(path) == 1 or len(near[1]) > 1 else near[1]
     return [first, last[0] if last else 0]
 
-# %% ../nbs/02_strokes.ipynb #20183024
+# %% ../nbs/02_strokes.ipynb #7bfa1738
 def arcs_of(skeleton: np.ndarray) -> tuple[list[tuple[np.ndarray, list[int]]], np.ndarray]:
     """Arcs of a skeleton as (pixels [n,2], [junction at the start, at the end]), and the labelled junctions; spurs under 4 pixels
     are cut off."""
@@ -892,7 +892,7 @@ def arcs_of(skeleton: np.ndarray) -> tuple[list[tuple[np.ndarray, list[int]]], n
         skeleton = skeletonize(skeleton)
     return arcs, junction
 
-# %% ../nbs/02_strokes.ipynb #8788d954
+# %% ../nbs/02_strokes.ipynb #6f1306eb
 def bridged_junctions(arcs: list, junction: np.ndarray, bridge: int = 7) -> tuple[list, dict[int, np.ndarray]]:
     """The arcs without bridges (under `bridge` pixels, between two junctions), their junctions renamed, and where each junction is."""
     name = list(range(junction.max() + 1))
@@ -914,7 +914,7 @@ def angle(a: np.ndarray, b: np.ndarray) -> float:
     """The angle between unit vectors, in radians."""
     return float(np.arccos(np.clip(a @ b, -1, 1)))
 
-# %% ../nbs/02_strokes.ipynb #0eb0c499
+# %% ../nbs/02_strokes.ipynb #9d9ba652
 def partners(arcs: list, largest_turn: float = 0.6) -> dict[tuple[int, int], tuple[int, int]]:
     """(arc, end) → (arc, end) that goes straight on through their junction; the best pairs first."""
     ends, out = {}, {}
@@ -935,7 +935,7 @@ def partners(arcs: list, largest_turn: float = 0.6) -> dict[tuple[int, int], tup
                 out[one_], out[other] = other, one_
     return out
 
-# %% ../nbs/02_strokes.ipynb #c2f06d55
+# %% ../nbs/02_strokes.ipynb #fa1f69ff
 @dataclass
 class Chain:
     """Ordered points [n,2] (x, y) along the middle of a stroke; its colour [3] or None; closed or not."""
@@ -957,7 +957,7 @@ def way_through(n: int, mate: dict) -> tuple[list[tuple[int, int]], bool]:
         way.append((arc, end))
     return way, (arc, 1 - end) in mate
 
-# %% ../nbs/02_strokes.ipynb #e77c570b
+# %% ../nbs/02_strokes.ipynb #c69ca870
 def chains_in(mask: np.ndarray, colour: Tensor | None) -> list[Chain]:
     """The smooth chains through a mask of ink."""
     arcs, where = bridged_junctions(*arcs_of(skeletonize(mask)))
@@ -975,7 +975,7 @@ def chains_in(mask: np.ndarray, colour: Tensor | None) -> list[Chain]:
         out.append(Chain(p[:, ::-1] + 0.5, closed, colour))
     return out
 
-# %% ../nbs/02_strokes.ipynb #8760cc0b
+# %% ../nbs/02_strokes.ipynb #b7ae065b
 def at_pixels(values: np.ndarray, points: np.ndarray) -> np.ndarray:
     """`values` [...,H,W] at points [n,2] (x, y) → [...,n]."""
     x, y = np.clip(np.floor(points).astype(int), 0, [values.shape[-1] - 1, values.shape[-2] - 1]).T
@@ -995,7 +995,7 @@ def bridge_cost(p: np.ndarray, q: np.ndarray, image: np.ndarray, canvas: np.ndar
     bare = np.abs(at_pixels(image, between) - at_pixels(canvas, p[min(3, len(p) - 1)][None])).max(0) < 0.03
     return None if size > 3 and bare.mean() > 0.2 else aim + size / 100
 
-# %% ../nbs/02_strokes.ipynb #8838737e
+# %% ../nbs/02_strokes.ipynb #44db5dea
 def join_chains(chains: list[Chain], image: np.ndarray, canvas: np.ndarray) -> list[Chain]:
     """Chains with the gaps bridged, the best first."""
     while True:
@@ -1012,7 +1012,7 @@ def join_chains(chains: list[Chain], image: np.ndarray, canvas: np.ndarray) -> l
         _, n, m, points = best
         chains = [c for k, c in enumerate(chains) if k not in (n, m)] + [Chain(points, False, chains[n].colour)]
 
-# %% ../nbs/02_strokes.ipynb #7bef045c
+# %% ../nbs/02_strokes.ipynb #b7cf24bf
 def fit_line(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The segment [4] through ordered points, and their distances from it."""
     middle = points.mean(0)
@@ -1035,7 +1035,7 @@ def fit_curve(points: np.ndarray, rounds: int = 3) -> tuple[np.ndarray, np.ndarr
     normal = np.stack([-speed[:, 1], speed[:, 0]], 1) / (np.linalg.norm(speed, axis=1, keepdims=True) + 1e-9)
     return c.ravel(), np.abs(((points - basis @ c) * normal).sum(1))
 
-# %% ../nbs/02_strokes.ipynb #84dab0ce
+# %% ../nbs/02_strokes.ipynb #b2682e28
 def fit_ellipse(points: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """The upright ellipse [4: cx cy rx ry] a x² + b y² + c x + d y = 1 through points, and their distances; None if it is none."""
     middle = points.mean(0)
@@ -1056,7 +1056,7 @@ def off_ellipse(points: np.ndarray, e: np.ndarray) -> np.ndarray:
     k = np.linalg.norm(u, axis=1) + 1e-9
     return (k - 1) * k / (np.linalg.norm(u / e[2:], axis=1) + 1e-9)
 
-# %% ../nbs/02_strokes.ipynb #31e9c8ba
+# %% ../nbs/02_strokes.ipynb #fbaa4c92
 def corners_of(c: Chain, reach: int = 7, turn: float = 0.75) -> list[int]:
     """Where a chain bends by more than `turn` radians within ±reach points, one per bend."""
     p, n = c.points, len(c.points)
@@ -1075,7 +1075,7 @@ def corners_of(c: Chain, reach: int = 7, turn: float = 0.75) -> list[int]:
             out.append(int(k))
     return sorted(out)
 
-# %% ../nbs/02_strokes.ipynb #5054c92a
+# %% ../nbs/02_strokes.ipynb #4299c711
 def cut_at_corners(c: Chain) -> list[np.ndarray]:
     """The pieces of a chain between its corners."""
     points, cut = c.points, corners_of(c)
@@ -1100,12 +1100,12 @@ def longest_prefixes(points: np.ndarray, tolerance: float) -> list[np.ndarray]:
         points = points[low - 1 :] if low < len(points) else points[:0]
     return out
 
-# %% ../nbs/02_strokes.ipynb #fc9a604b
+# %% ../nbs/02_strokes.ipynb #03451899
 def pieces_of(points: np.ndarray, tolerance: float) -> list[np.ndarray]:
     """The fewer of the prefixes seen from the front and from the back."""
     return min(longest_prefixes(points, tolerance), longest_prefixes(points[::-1], tolerance), key=len)
 
-# %% ../nbs/02_strokes.ipynb #879e28c9
+# %% ../nbs/02_strokes.ipynb #bd7b80f1
 def ring_of(c: Chain, ink: np.ndarray) -> np.ndarray | None:
     """The ellipse that a chain lies on, if it goes round far enough and the rest of the way is ink too."""
     fitted = fit_ellipse(c.points) if len(c.points) >= 10 else None
@@ -1129,7 +1129,7 @@ def shape_of(points: np.ndarray, width: float, colour: Tensor, paper: Drawing) -
     straight = off.max() < 0.8 + 0.002 * len(points)
     return one(paper, LINE if straight else CURVE, segment if straight else fit_curve(points)[0], width, colour)
 
-# %% ../nbs/02_strokes.ipynb #6a68be5c
+# %% ../nbs/02_strokes.ipynb #bfc1065d
 MOST = 120  # pieces that one tracing may add, the longest first: it is for drawings, and a photo would never end
 
 
@@ -1152,7 +1152,7 @@ class Ink:
         strongest = points[np.argsort(-at_pixels(self.wrong, points))[: max(len(points) * 2 // 5, 1)]]
         return torch.from_numpy(np.median(at_pixels(self.image, strongest), 1)).float() if known is None else known
 
-# %% ../nbs/02_strokes.ipynb #d1cf47c1
+# %% ../nbs/02_strokes.ipynb #53bc2505
 def propose_strokes(image: Tensor, d: Drawing, tolerance: float = 0.9, agree: int = 3) -> Drawing:
     """Trace the ink of `image` [3,H,W] that `d` misses and put frames, rings, lines and quadratic curves on top."""
     ink, chains, rings, pieces = Ink(image, render(d), agree), [], [], []
@@ -1175,7 +1175,7 @@ def propose_strokes(image: Tensor, d: Drawing, tolerance: float = 0.9, agree: in
                     d = insert(d, shape_of(p, ink.width(p), ink.colour(p, colour), d))
     return d
 
-# %% ../nbs/02_strokes.ipynb #ee662732
+# %% ../nbs/02_strokes.ipynb #31d14a3a
 PRICE = 0.006  # squared error that one number of a shape must save
 
 
@@ -1197,7 +1197,7 @@ def prune(d: Drawing, target: Target) -> Drawing:
         d = pick(d, torch.arange(len(d)) != least.argmin())
     return d
 
-# %% ../nbs/02_strokes.ipynb #34e81028
+# %% ../nbs/02_strokes.ipynb #4ea172ab
 @dataclass
 class Rival:
     """Shapes `drop` of a drawing, what takes their place (may be nothing), and where in the order (counted in the old drawing)."""
@@ -1218,7 +1218,7 @@ def mask_of(n: int, which) -> Tensor:
     out[list(which)] = True
     return out
 
-# %% ../nbs/02_strokes.ipynb #c153123b
+# %% ../nbs/02_strokes.ipynb #b1cc2035
 def swap(d: Drawing, target: Target, rival: Rival, steps: int = 8) -> Drawing | None:
     """`d` with a rival in place, refined; None if that is not worth it. A rival that saves nothing must lower the error by 0.02."""
     old = mask_of(len(d), rival.drop)
@@ -1235,7 +1235,7 @@ def swap(d: Drawing, target: Target, rival: Rival, steps: int = 8) -> Drawing | 
     rise = squared_error(new, target, tiles) - squared_error(d, target, tiles)
     return new if rise < (PRICE * saved if saved > 0 else 8 * PRICE * saved - 0.02) else None
 
-# %% ../nbs/02_strokes.ipynb #52c780d0
+# %% ../nbs/02_strokes.ipynb #3a8bd08e
 def first_worthwhile(d: Drawing, target: Target, sources, tried: set) -> Drawing | None:
     """`d` with the first rival in place that is worth it, of those that the `sources` (functions of a drawing) propose and that
     were not `tried` yet."""
@@ -1254,7 +1254,7 @@ def first_worthwhile(d: Drawing, target: Target, sources, tried: set) -> Drawing
                 return new
     return None
 
-# %% ../nbs/02_strokes.ipynb #230e63a5
+# %% ../nbs/02_strokes.ipynb #ef516e47
 def simplify(d: Drawing, target: Target, sources) -> Drawing:
     """Put rivals in place, one after the other, until none is worth it any more."""
     tried = set()
@@ -1262,7 +1262,7 @@ def simplify(d: Drawing, target: Target, sources) -> Drawing:
         d = better
     return d
 
-# %% ../nbs/02_strokes.ipynb #9f20c150
+# %% ../nbs/02_strokes.ipynb #fb08c5c3
 def ends(d: Drawing) -> Tensor:
     """First and last point of each stroke [N,2,2]."""
     return torch.stack([d.shape[:, 0:2], torch.where((d.kind == CURVE)[:, None], d.shape[:, 4:6], d.shape[:, 2:4])], 1)
@@ -1287,7 +1287,7 @@ def length(d: Drawing, i: int) -> float:
     """Of stroke i, in pixels."""
     return float(np.linalg.norm(np.diff(points_on(d, i), axis=0), axis=1).sum())
 
-# %% ../nbs/02_strokes.ipynb #cb51e45d
+# %% ../nbs/02_strokes.ipynb #602c2674
 def extended(d: Drawing, i: int, p: np.ndarray) -> np.ndarray:
     """The numbers of stroke i, carried on along its own line or parabola to the point nearest p."""
     s = d.shape[i].numpy().astype(float)
@@ -1301,13 +1301,13 @@ def extended(d: Drawing, i: int, p: np.ndarray) -> np.ndarray:
     t = ts[np.linalg.norm(np.array([blossom(t, t) for t in ts]) - p, axis=1).argmin()]
     return np.concatenate([blossom(u, v) for u, v in ((min(t, 0), min(t, 0)), (min(t, 0), max(t, 1)), (max(t, 1), max(t, 1)))])
 
-# %% ../nbs/02_strokes.ipynb #bd27c9c8
+# %% ../nbs/02_strokes.ipynb #76d2fdb3
 def alike(d: Drawing, i: int, j: int, slack: float = 0.12) -> bool:
     """Whether two outlines could be of one ink and width."""
     wider = float(torch.maximum(d.shape[i, 6], d.shape[j, 6]))
     return bool((d.colour[i] - d.colour[j]).abs().max() < slack and (d.shape[i, 6] - d.shape[j, 6]).abs() < 1.2 + 0.3 * wider)
 
-# %% ../nbs/02_strokes.ipynb #50d0a558
+# %% ../nbs/02_strokes.ipynb #00989885
 def continuations(d: Drawing, i: int, j: int, f: int, g: int):
     """Numbers for one stroke in the place of i and j, joined at end f of i and end g of j: [(cost, kind, numbers)]."""
     e, o = ends(d), outward(d)
@@ -1322,15 +1322,17 @@ def continuations(d: Drawing, i: int, j: int, f: int, g: int):
                 reach = np.linalg.norm(points_on(one(d, int(d.kind[k]), s), 0, 64)[:, None] - other[None], axis=2).min(0).max()
                 if reach < 4:
                     yield gap + 5 * min(turn, 1) + reach, int(d.kind[k]), s
-    if near and turn < 0.9:
+    across = (e[j, g] - e[i, f]).numpy() / (gap + 1e-9)
+    aimed = turn < 1.2 and max(angle(o[i, f].numpy(), across), angle(o[j, g].numpy(), -across)) < 0.6  # the middle may be under other ink
+    if near and turn < 0.9 or aimed:
         s, off = fit_curve(both, 6)
-        if off.max() < 3:
-            yield gap + 5 * turn + off.max(), CURVE, s
+        if off.max() < (3 if near else 1.5):
+            yield min(gap, 10) + 5 * turn + off.max(), CURVE, s
     s, off = fit_line(both)
     if off.max() < 1.5 and (turn < 0.12 or gap < 8 and turn < 0.3 or d.kind[i] == d.kind[j] == LINE and off.max() < 1.2):
         yield 0.05 * gap + 5 * min(turn, 0.3) + off.max() - 1, LINE, s
 
-# %% ../nbs/02_strokes.ipynb #a4863f34
+# %% ../nbs/02_strokes.ipynb #777a2cf7
 def above_fills(d: Drawing, new: Drawing) -> int:
     """The place in the order just above the fills that hold a shape whole."""
     mine, theirs = bounds(new)[0], bounds(d)
@@ -1352,7 +1354,7 @@ def joined_strokes(d: Drawing):
         for at in sorted({max(i, j), min(i, j), above_fills(d, new)}, reverse=True) if new.kind[0] == LINE else [max(i, j)]:
             yield Rival([i, j], new, at)
 
-# %% ../nbs/02_strokes.ipynb #549489a1
+# %% ../nbs/02_strokes.ipynb #6593048d
 def straightened(d: Drawing):
     """Rivals: a curve that is a line."""
     for i in (d.kind == CURVE).nonzero()[:, 0].tolist():
@@ -1372,7 +1374,7 @@ def cornered(d: Drawing):
                 ]
                 yield Rival([i], insert(*halves), i)
 
-# %% ../nbs/02_strokes.ipynb #98252adf
+# %% ../nbs/02_strokes.ipynb #09107b0c
 def framed(d: Drawing):
     """Rivals: two level and two upright lines that are a frame."""
     s, lines = d.shape, (d.kind == LINE).nonzero()[:, 0].tolist()
@@ -1391,7 +1393,7 @@ def framed(d: Drawing):
                 box = [s[left, [0, 2]].mean(), top, s[right, [0, 2]].mean(), bottom]
                 yield Rival(four, one(d, FRAME, box, float(s[four, 6].median()), d.colour[four].median(0).values), max(four))
 
-# %% ../nbs/02_strokes.ipynb #e86347a8
+# %% ../nbs/02_strokes.ipynb #d59480ca
 def outlined_once(d: Drawing):
     """Rivals: two frames, one just inside the other, that are the two halves of one outline (with the fill between them, if there
     is one)."""
@@ -1408,7 +1410,7 @@ def outlined_once(d: Drawing):
                 new = insert(one(d, BOX, middle, 0, d.colour[fill[0]]), new) if fill else new
                 yield Rival([i, j, *fill], new, min([i, j, *fill]))
 
-# %% ../nbs/02_strokes.ipynb #35306e41
+# %% ../nbs/02_strokes.ipynb #52a4c466
 def united_boxes(d: Drawing):
     """Rivals: two boxes of one colour, in line, that are one."""
     boxes = (d.kind == BOX).nonzero()[:, 0].tolist()
@@ -1421,7 +1423,7 @@ def united_boxes(d: Drawing):
                 for at in {min(i, j), above_fills(d, new)}:
                     yield Rival([i, j], new, at)
 
-# %% ../nbs/02_strokes.ipynb #da29b49e
+# %% ../nbs/02_strokes.ipynb #ee69a1d2
 def ringed(d: Drawing):
     """Rivals: strokes that touch one another and lie on one ellipse."""
     strokes, e = (d.kind >= LINE).nonzero()[:, 0].tolist(), ends(d)
@@ -1447,7 +1449,7 @@ def rounded_fills(d: Drawing):
             if (centre - d.shape[i, 0:2]).abs().max() < 3 and ((half - d.shape[i, 2:4]).abs() < 0.3 * d.shape[i, 2:4] + 1).all():
                 yield Rival([j], one(d, ELLIPSE, d.shape[i, :4], 0, d.colour[j]), min(i, j))
 
-# %% ../nbs/02_strokes.ipynb #5a6cd961
+# %% ../nbs/02_strokes.ipynb #5be54922
 def cleared(d: Drawing):
     """Rivals: a stroke without the short ones along it that patch it up, with either kind of cap."""
     strokes_ = (d.kind >= LINE).nonzero()[:, 0].tolist()
@@ -1461,7 +1463,7 @@ def cleared(d: Drawing):
 
 MERGES = (straightened, framed, outlined_once, joined_strokes, ringed, united_boxes, rounded_fills, cleared)
 
-# %% ../nbs/02_strokes.ipynb #0a494eb0
+# %% ../nbs/02_strokes.ipynb #10e8b6f0
 def reorder(d: Drawing, target: Target) -> Drawing:
     """Move shapes beneath others, one at a time, wherever that lowers the error."""
     for _ in range(3):
@@ -1482,7 +1484,7 @@ def reorder(d: Drawing, target: Target) -> Drawing:
             return d
     return d
 
-# %% ../nbs/02_strokes.ipynb #0cb02197
+# %% ../nbs/02_strokes.ipynb #c0549221
 def other_caps(d: Drawing):
     """Rivals: a stroke with the other kind of cap, its ends moved by half a width so that it covers the same."""
     for i in (d.kind >= LINE).nonzero()[:, 0].tolist():
@@ -1494,7 +1496,7 @@ def other_caps(d: Drawing):
         new.shape[0, last] += by[1]
         yield Rival([i], new, i)
 
-# %% ../nbs/02_strokes.ipynb #1cfb8897
+# %% ../nbs/02_strokes.ipynb #b049effd
 def lean(d: Drawing, target: Target, most: int = 12) -> Drawing:
     """Leave out shapes, of the dozen that are worth least, whose strokes and boxes nearby can make up for them."""
     tried, found = set(), True
@@ -1514,7 +1516,7 @@ def lean(d: Drawing, target: Target, most: int = 12) -> Drawing:
                 break
     return d
 
-# %% ../nbs/02_strokes.ipynb #6f31dfa5
+# %% ../nbs/02_strokes.ipynb #ff211743
 def settle_widths(d: Drawing, target: Target) -> Drawing:
     """Give thin outlines the commonest width (1, 2, 1.5, 2.5, ½) that serves as well, their colour solved again."""
     for i in (FREE[d.kind, 6] & (d.shape[:, 6] < 2.6)).nonzero()[:, 0].tolist():
@@ -1532,7 +1534,7 @@ def settle_widths(d: Drawing, target: Target) -> Drawing:
                 break
     return d
 
-# %% ../nbs/02_strokes.ipynb #bbb5c33b
+# %% ../nbs/02_strokes.ipynb #df1ffdb6
 def tie_fills(d: Drawing, target: Target) -> Drawing:
     """Give a fill whose edge lies under an outline of its kind the outline's numbers, and put it right beneath."""
     for f in range(len(d)):
@@ -1554,7 +1556,7 @@ def tie_fills(d: Drawing, target: Target) -> Drawing:
                 d = new
     return d
 
-# %% ../nbs/02_strokes.ipynb #e96a9c90
+# %% ../nbs/02_strokes.ipynb #32d788c2
 def snap(d: Drawing, target: Target) -> Drawing:
     """Round each shape's numbers to 1, ½ or ¼ pixel where that moves none by more than 0.12 and costs less than 0.02 squared error."""
     for grid_ in (1.0, 0.5, 0.25):
@@ -1567,7 +1569,7 @@ def snap(d: Drawing, target: Target) -> Drawing:
                     d = new
     return d
 
-# %% ../nbs/02_strokes.ipynb #f3b6c078
+# %% ../nbs/02_strokes.ipynb #b83fb4cc
 def filled_by(d: Drawing, i: int, alone: set[int]) -> int | None:
     """The fill, among those `alone` in their element, that outline i can take over: same numbers, and nothing in between touches
     the outline."""
@@ -1591,7 +1593,7 @@ def follows(d: Drawing, a: int, b: int) -> bool:
     same = torch.cat([ends(d)[a, 1] - ends(d)[b, 0], d.colour[a] - d.colour[b], d.shape[a, 6:] - d.shape[b, 6:]]).abs().max() < 1e-4
     return bool(same and d.kind[a] >= LINE and d.kind[b] >= LINE and d.round[a] == d.round[b])
 
-# %% ../nbs/02_strokes.ipynb #a51da5bf
+# %% ../nbs/02_strokes.ipynb #4bc44704
 def path(d: Drawing, strokes_: list[int]) -> str:
     """One SVG path through strokes that follow one another."""
     data = ["M", *d.shape[strokes_[0], :2].tolist()]
@@ -1601,7 +1603,7 @@ def path(d: Drawing, strokes_: list[int]) -> str:
     soft = {"stroke_linecap": "round", "stroke_linejoin": "round"} if d.round[i] else {}
     return svg.element("path", d=data, fill="none", stroke=hex_colour(d.colour[i]), stroke_width=float(d.shape[i, 6]), **soft)
 
-# %% ../nbs/02_strokes.ipynb #5c20594e
+# %% ../nbs/02_strokes.ipynb #5c8b5d89
 def elements(d: Drawing) -> list[tuple[str, list[int]]]:
     """SVG elements from the bottom up, each with the shapes that it draws."""
     out: list[tuple[str, list[int]]] = []
@@ -1623,7 +1625,7 @@ def to_svg(d: Drawing) -> str:
     """The drawing as SVG text."""
     return svg.document(d.width, d.height, [text for text, _ in elements(d)], hex_colour(d.background))
 
-# %% ../nbs/02_strokes.ipynb #06fda08e
+# %% ../nbs/02_strokes.ipynb #b3df223c
 def file_error(d: Drawing, image: Tensor) -> float:
     """Squared error of the emitted file, drawn by CairoSVG."""
     return ((cairo(to_svg(d)) - image) ** 2).sum().item()
@@ -1647,7 +1649,7 @@ def crossing(p: Tensor, u: Tensor, q: Tensor, v: Tensor) -> Tensor:
     m = p + u * ((q - p)[0] * v[1] - (q - p)[1] * v[0]) / turn
     return m if (m - middle).norm() < 3 else middle
 
-# %% ../nbs/02_strokes.ipynb #91e35ed9
+# %% ../nbs/02_strokes.ipynb #00c35eed
 def welded(d: Drawing, a: int, f: int, b: int, g: int) -> Drawing | None:
     """`d` with end f of stroke a and end g of stroke b made one point, and their paths one; None if those are not free ends."""
     first, second = path_of(d, a), path_of(d, b)
@@ -1668,7 +1670,7 @@ def welded(d: Drawing, a: int, f: int, b: int, g: int) -> Drawing | None:
     at = sum(i < max(both) for i in rest)
     return pick(new, rest[:at] + both + rest[at:])
 
-# %% ../nbs/02_strokes.ipynb #a9f66f3c
+# %% ../nbs/02_strokes.ipynb #3936fa36
 def weld(d: Drawing, image: Tensor) -> Drawing:
     """Make one path of strokes of one ink whose ends meet, the closest first, where the file gets no worse by more than a shape's
     price."""
@@ -1690,7 +1692,7 @@ def weld(d: Drawing, image: Tensor) -> Drawing:
         if new is not None and (error := file_error(new, image)) < now + 8 * PRICE:
             d, now = new, min(error, now)
 
-# %% ../nbs/02_strokes.ipynb #7afba362
+# %% ../nbs/02_strokes.ipynb #a843706b
 def drop_invisible(d: Drawing, image: Tensor) -> Drawing:
     """Leave out elements without which CairoSVG draws the very same picture."""
     while True:
@@ -1703,7 +1705,7 @@ def drop_invisible(d: Drawing, image: Tensor) -> Drawing:
         else:
             return d
 
-# %% ../nbs/02_strokes.ipynb #d032d00f
+# %% ../nbs/02_strokes.ipynb #46aeda1b
 def paint_fills(d: Drawing, target: Target, jitter: float) -> Drawing:
     """Boxes, frames, ellipses and rings for the flat regions, their edges refined by less than a pixel: further out there was no
     pure pixel."""
@@ -1722,7 +1724,7 @@ def arrange(d: Drawing, target: Target, jitter: float) -> Drawing:
     """Order and caps."""
     return simplify(reorder(d, target), target, [other_caps])
 
-# %% ../nbs/02_strokes.ipynb #b3e5c630
+# %% ../nbs/02_strokes.ipynb #b4af48ab
 def merge(d: Drawing, target: Target, jitter: float) -> Drawing:
     """Fewer shapes for the same picture."""
     d = simplify(d, target, MERGES)
@@ -1743,7 +1745,7 @@ def finish(d: Drawing, target: Target, jitter: float) -> Drawing:
     """Numbers snapped, strokes welded into paths, nothing invisible left."""
     return drop_invisible(weld(snap(d, target), target.image), target.image)
 
-# %% ../nbs/02_strokes.ipynb #b069a160
+# %% ../nbs/02_strokes.ipynb #42579978
 def stages_of(turns: int) -> list[tuple[str, object]]:
     """The stages of a fit, by name."""
     out = [("fills", paint_fills)]
@@ -1768,7 +1770,7 @@ def fit(image: Tensor, seed: int = 0, turns: int = 3) -> Drawing:
         d = stage(d, target, jitter)
     return d
 
-# %% ../nbs/02_strokes.ipynb #b0c6b63a
+# %% ../nbs/02_strokes.ipynb #8dda5191
 class StrokeDrawing(nn.Module, PyTorchModelHubMixin, Sampler):
     """A drawing of `strokes` shapes, `width` × `height` pixels, as a model: saved, loaded and sampled like any other; `target`
     names what it draws."""
@@ -1823,7 +1825,7 @@ class StrokeDrawing(nn.Module, PyTorchModelHubMixin, Sampler):
             ]
         )
 
-# %% ../nbs/02_strokes.ipynb #fffee58f
+# %% ../nbs/02_strokes.ipynb #c1eb34c7
 class Easel:
     """The drawing that is being made, with a state that `Run` can save; and what the file measured when it was first good enough."""
 
@@ -1842,7 +1844,7 @@ def seconds_to(goal_db: float, history: dict[str, list[float]]) -> float | None:
     rows = zip(history.get("psnr_db", []), history.get("cpu_seconds", []), strict=True)
     return next((seconds for db, seconds in rows if db >= goal_db), None)
 
-# %% ../nbs/02_strokes.ipynb #57f78721
+# %% ../nbs/02_strokes.ipynb #97c9ed83
 @contextmanager
 def one_thread():
     """PyTorch on one thread: the pieces are so small that a second one costs more than it gives."""
@@ -1853,7 +1855,7 @@ def one_thread():
     finally:
         torch.set_num_threads(threads)
 
-# %% ../nbs/02_strokes.ipynb #85be9829
+# %% ../nbs/02_strokes.ipynb #53a8d572
 def train(run: Run, *, target: str = "data/wireframe.svg", image_size=None, turns: int = 3, seed: int = 0) -> StrokeDrawing:
     """Fit a drawing to the picture `target`; leaves wireframe.svg, progress pictures and results.json in the run's folder."""
     image = svg.target(target, image_size)
@@ -1878,7 +1880,7 @@ def enlarged(target, image_size, image: Tensor, scale: int = 4) -> Tensor | None
         return None
     return svg.target(target, (image.shape[2] * scale, image.shape[1] * scale))
 
-# %% ../nbs/02_strokes.ipynb #ad3553e5
+# %% ../nbs/02_strokes.ipynb #21962e89
 def report(run: Run, d: Drawing, image: Tensor, target, image_size) -> None:
     """Write the file and what CairoSVG makes of it to the run's folder."""
     text = to_svg(d)
@@ -1899,7 +1901,7 @@ def report(run: Run, d: Drawing, image: Tensor, target, image_size) -> None:
         cpu_seconds_to_40_db=seconds_to(40, run.history),
     )
 
-# %% ../nbs/02_strokes.ipynb #079a9c20
+# %% ../nbs/02_strokes.ipynb #71009233
 CRITERIA = {
     "svg_psnr_db": (">=", 50.0),
     "gain_over_bicubic_4x_db": (">=", 4.0),
@@ -1915,7 +1917,7 @@ def useless_elements(d: Drawing) -> int:
     less = [cairo(svg.document(d.width, d.height, parts[:k] + parts[k + 1 :], hex_colour(d.background))) for k in range(len(parts))]
     return sum(torch.equal(picture, whole) for picture in less)
 
-# %% ../nbs/02_strokes.ipynb #0b1d02ee
+# %% ../nbs/02_strokes.ipynb #f7bd9574
 def evaluate(model: StrokeDrawing) -> dict[str, float]:
     """The model's file against the target that it names, both drawn by CairoSVG: PSNR at 1×, gain over bicubic at 4×, elements,
     and useless ones."""
@@ -1932,7 +1934,7 @@ def evaluate(model: StrokeDrawing) -> dict[str, float]:
         "useless_elements": useless_elements(d),
     }
 
-# %% ../nbs/02_strokes.ipynb #5aee1a30
+# %% ../nbs/02_strokes.ipynb #7765b9bb
 def card(run: Run) -> str:
     """The model card of a run."""
     r = json.loads(run.path("results.json").read_text())

@@ -180,7 +180,9 @@ point = st.floats(-20, 60, allow_nan=False, width=32)
 @settings(max_examples=60)
 def test_nearest_t_finds_a_point_no_further_than_brute_force_does(numbers, seed):
     a, b = np.array(numbers[2:4]) - numbers[:2], np.array(numbers[4:]) - numbers[2:4]
-    assume(a @ b > 0)  # on a hairpin other points of the curve are almost as near, and one of them will do
+    if a @ b < 0:  # on a hairpin other points of the curve are almost as near, and one of them will do: turn it open
+        numbers = [*numbers[:4], *(np.array(numbers[2:4]) - b).tolist()]
+    assume(a @ b != 0)
     where = torch.rand(1, 256, 2, generator=torch.Generator().manual_seed(seed)) * 16 + 12
     s = torch.tensor([[*numbers, 2.0]])
     x, y = where[..., 0], where[..., 1]

@@ -213,6 +213,9 @@ class Tail:
                 self.echo(part + line)
 
 
+PROGRESS = re.compile(r"\d+%\|.*\|")  # a tqdm bar
+
+
 def clean_result(path: Path) -> None:
     """Take widget state, papermill's own notes and absolute paths out of an executed notebook."""
     try:
@@ -224,6 +227,8 @@ def clean_result(path: Path) -> None:
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
+        if "outputs" in cell:  # progress bars are for the moment, not for the page
+            cell.outputs = [o for o in cell.outputs if not (o.get("name") == "stderr" and PROGRESS.search(o.get("text", "")))]
         for output in cell.get("outputs", []):
             if "text" in output:
                 output["text"] = relative(output["text"])
