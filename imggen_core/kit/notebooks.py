@@ -213,7 +213,7 @@ class Tail:
                 self.echo(part + line)
 
 
-PROGRESS = re.compile(r"\d+%\|.*\|")  # a tqdm bar
+PROGRESS = re.compile(r"\d+%\|.*\||\r")  # a tqdm bar, or what wipes it away
 
 
 def clean_result(path: Path) -> None:
