@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import linecache
 import os
 import re
 import signal
@@ -19,10 +18,11 @@ import targets
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from labs import Lab, execute
 from scipy.spatial import cKDTree
 
 from imggen_core import strokes
-from imggen_core.kit import images, notebooks, sampler, svg, zoo
+from imggen_core.kit import images, sampler, svg, zoo
 from imggen_core.kit.run import Run
 from imggen_core.kit.settings import ROOT, InputError
 from imggen_core.strokes import BOX, CURVE, ELLIPSE, FRAME, FREE, LINE, RING, StrokeDrawing, Target, insert, one, pick, render
@@ -499,7 +499,7 @@ def test_strokes_that_follow_one_another_are_one_path_of_the_same_ink(rounded):
     d = paper(60, 60, WHITE)
     for kind, numbers in ((LINE, [5, 50, 20, 15]), (CURVE, [20, 15, 30, -5, 40, 15]), (LINE, [40, 15, 55, 50])):
         d = insert(d, one(d, kind, numbers, 2, INK, rounded))
-    (text, who), = strokes.elements(d)
+    ((text, who),) = strokes.elements(d)
     assert who == [0, 1, 2] and text.count("M") == 1 and "L" in text and "Q" in text
     assert images.psnr(strokes.cairo(strokes.to_svg(d)), render(d)) > 33
     apart = replace(d, colour=torch.stack([INK, 1 - INK, INK]))
@@ -780,8 +780,6 @@ def test_seconds_to_is_the_first_measurement_at_or_above_the_level():
 
 # ---- the lab's checks ------------------------------------------------------------------------------------------------
 
-LAB = ROOT / "lessons/solutions/02_strokes.ipynb"
-EXERCISES = ["overlap", "best_fill", "solve_colours", "piece"]
 WRONG = {
     "overlap": [(".clamp(min=0)", ""), ("x + 0.5", "x + 1"), ("torch.minimum(high", "torch.maximum(high"), (".clamp(min=0)", ".abs()")],
     "best_fill": [(".mean(1)", ".median(1).values"), ("(before - after)", "(after - before)"), ("(before - after)", "before"),
@@ -791,49 +789,21 @@ WRONG = {
     "piece": [("blossom(a, b),", "blossom((a + b) / 2, (a + b) / 2),"), ("blossom(b, b)]", "p[2]]"),
               ("u * (1 - v) + v * (1 - u)", "2 * u * (1 - u)")],
 }  # fmt: skip
+LAB = Lab("02_strokes", WRONG)
 
 
-def execute(name: str, source: str, names: dict) -> None:
-    """Run a cell so that `inspect` finds its source, as it does in a notebook."""
-    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-    exec(compile(source, name, "exec"), names)
+@pytest.mark.parametrize("exercise", LAB.wrong)
+def test_the_lab_accepts_its_answers_and_names_what_is_not_filled_in(exercise):
+    LAB.accepts(exercise)
 
 
-def verdict(exercise: str, change, capsys) -> str:
-    """What the lab's check prints when the answer to `exercise` is what `change` makes of the reference answer."""
-    cells = nbformat.read(LAB, as_version=4).cells
-    names = {"__name__": "__main__"}
-    execute("imports", next(cell.source for cell in cells if cell.source.startswith("import ")), names)
-    for i, cell in enumerate(cells):
-        for known in EXERCISES[: EXERCISES.index(exercise) + 1]:
-            if f"def {known}(" in cell.source and "exercise" in cell.metadata.get("tags", []):
-                capsys.readouterr()
-                execute(known, change(cell.source) if known == exercise else cell.source, names)
-                for k, after in enumerate(itertools.takewhile(lambda cell: cell.cell_type == "code", cells[i + 1 :])):
-                    execute(f"{known} check {k}", after.source, names)
-    return capsys.readouterr().out
-
-
-@pytest.mark.parametrize("exercise", EXERCISES)
-def test_the_lab_accepts_its_answers_and_names_what_is_not_filled_in(exercise, capsys):
-    passed = verdict(exercise, lambda source: source, capsys)
-    assert "✓" in passed and "✗" not in passed and "○" not in passed
-    unfilled = verdict(exercise, lambda source: notebooks.make_hole(source, exercise), capsys)
-    assert unfilled.startswith("○") and "✓" not in unfilled
-
-
-@pytest.mark.parametrize("exercise, old, new", [(name, *change) for name, changes in WRONG.items() for change in changes])
-def test_the_lab_rejects_wrong_answers(exercise, old, new, capsys):
-    def spoil(source):
-        assert old in source
-        return source.replace(old, new)
-
-    printed = verdict(exercise, spoil, capsys)
-    assert "✗" in printed and "hint" in printed
+@pytest.mark.parametrize("exercise, old, new", LAB.mistakes())
+def test_the_lab_rejects_wrong_answers(exercise, old, new):
+    LAB.rejects(exercise, old, new)
 
 
 def test_the_challenge_accepts_a_smaller_file_and_no_other():
-    cells = [cell.source for cell in nbformat.read(LAB, as_version=4).cells if cell.cell_type == "code"]
+    cells = [cell.source for cell in nbformat.read(LAB.path, as_version=4).cells if cell.cell_type == "code"]
     names = {"__name__": "__main__"}
     execute("imports", next(cell for cell in cells if cell.startswith("import ")), names)
     names["file"] = strokes.to_svg(zoo.load("strokes").drawing())

@@ -1,17 +1,15 @@
 """Chapter 01: the decoder, the grid network and the coordinate networks; their training; the lab's checks."""
 
-import itertools
 import json
-import linecache
 import math
 
-import nbformat
 import pytest
 import torch
 import torch.nn.functional as F
+from labs import Lab
 
 from imggen_core import wireframe
-from imggen_core.kit import images, notebooks, svg, zoo
+from imggen_core.kit import images, svg, zoo
 from imggen_core.kit.run import Run
 from imggen_core.kit.settings import ROOT, InputError
 from imggen_core.wireframe import FourierNetwork, GridNetwork, SirenNetwork, WireframeDecoder, draw
@@ -205,8 +203,6 @@ def test_the_model_that_ships_meets_its_criteria():
 
 # ---- the lab's checks ------------------------------------------------------------------------------------------------
 
-LAB = ROOT / "lessons/solutions/01_wireframe.ipynb"
-EXERCISES = ["psnr", "plan", "lookup", "fourier_features", "training_step"]
 WRONG = {
     "psnr": [("math.log10", "math.log"), (".mean()", ".sum()"), ("max(error, 1e-10)", "error"), ("-10 *", "10 *")],
     "plan": [("math.ceil(side / 2**doublings)", "side // 2**doublings"), ("first * 2**doublings - side", "0"),
@@ -219,42 +215,14 @@ WRONG = {
                       ("return loss.item()", "return F.mse_loss(net(), wanted).item()"),
                       ("F.mse_loss(net(), wanted)", "F.l1_loss(net(), wanted)")],
 }  # fmt: skip
+LAB = Lab("01_wireframe", WRONG)
 
 
-def execute(name: str, source: str, names: dict) -> None:
-    """Run a cell so that `inspect` finds its source, as it does in a notebook."""
-    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-    exec(compile(source, name, "exec"), names)
+@pytest.mark.parametrize("exercise", LAB.wrong)
+def test_the_lab_accepts_its_answers_and_names_what_is_not_filled_in(exercise):
+    LAB.accepts(exercise)
 
 
-def verdict(exercise: str, change, capsys) -> str:
-    """What the lab's check prints when the answer to `exercise` is what `change` makes of the reference answer."""
-    cells = nbformat.read(LAB, as_version=4).cells
-    names = {"__name__": "__main__"}
-    execute("imports", next(cell.source for cell in cells if cell.source.startswith("import ")), names)
-    for i, cell in enumerate(cells):
-        for known in EXERCISES[: EXERCISES.index(exercise) + 1]:
-            if f"def {known}(" in cell.source and "exercise" in cell.metadata.get("tags", []):
-                capsys.readouterr()
-                execute(known, change(cell.source) if known == exercise else cell.source, names)
-                for k, after in enumerate(itertools.takewhile(lambda cell: cell.cell_type == "code", cells[i + 1 :])):
-                    execute(f"{known} check {k}", after.source, names)
-    return capsys.readouterr().out
-
-
-@pytest.mark.parametrize("exercise", EXERCISES)
-def test_the_lab_accepts_its_answers_and_names_what_is_not_filled_in(exercise, capsys):
-    passed = verdict(exercise, lambda source: source, capsys)
-    assert "✓" in passed and "✗" not in passed and "○" not in passed
-    unfilled = verdict(exercise, lambda source: notebooks.make_hole(source, exercise), capsys)
-    assert unfilled.startswith("○") and "✓" not in unfilled
-
-
-@pytest.mark.parametrize("exercise, old, new", [(name, *change) for name, changes in WRONG.items() for change in changes])
-def test_the_lab_rejects_wrong_answers(exercise, old, new, capsys):
-    def spoil(source):
-        assert old in source
-        return source.replace(old, new)
-
-    printed = verdict(exercise, spoil, capsys)
-    assert "✗" in printed and "hint" in printed
+@pytest.mark.parametrize("exercise, old, new", LAB.mistakes())
+def test_the_lab_rejects_wrong_answers(exercise, old, new):
+    LAB.rejects(exercise, old, new)
