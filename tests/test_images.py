@@ -211,15 +211,38 @@ def test_a_folder_of_pictures_is_a_data_set_in_the_order_of_names(tmp_path):
     assert len(pictures) == 3 and pictures[1].shape == (3, 4, 4)
     batch = next(iter(torch.utils.data.DataLoader(pictures, batch_size=3)))
     assert batch.shape == (3, 3, 4, 4)
-    (tmp_path / "b" / "2.png").write_bytes(b"broken")
-    with pytest.raises(InputError, match="2.png: is not a picture"):
-        pictures[2]
+
+
+def test_damaged_files_of_a_folder_are_skipped_and_counted_and_training_goes_on(tmp_path, capsys):
+    for index in range(5):
+        Image.fromarray(np.random.default_rng(index).integers(0, 255, (32, 32, 3), np.uint8)).save(tmp_path / f"{index}.png")
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "text.jpg").write_text("not a picture")
+    whole = (tmp_path / "3.png").read_bytes()
+    (tmp_path / "3.png").write_bytes(whole[: len(whole) // 2])
+    pictures = images.folder(tmp_path, 16)
+    assert len(pictures) == 5 and [file.name for file in pictures.skipped] == ["empty.png", "text.jpg"]
+    assert "skipped: 2 of 7 files" in capsys.readouterr().out
+    for _ in range(2):  # epochs
+        batches = list(torch.utils.data.DataLoader(pictures, batch_size=2))
+        assert sum(map(len, batches)) == 5
+    assert torch.equal(pictures[3], pictures[4]) and not torch.equal(pictures[3], pictures[2])  # the next good one stands in
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 1 and "3.png: is damaged" in printed[0] and "3 of 7 files" in printed[0]
+    for index in (0, 1, 2, 4):
+        (tmp_path / f"{index}.png").write_bytes(whole[:200])
+    with pytest.raises(InputError, match="none of its 7 files"):
+        pictures[0]
+    with pytest.raises(IndexError):
+        pictures[5]
 
 
 def test_folders_without_pictures_are_refused(tmp_path):
     (tmp_path / "file.png").write_text("")
     (tmp_path / "empty").mkdir()
-    for name, says in {"nowhere": "no such folder", "file.png": "is a file", "empty": "no pictures"}.items():
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "text.png").write_text("no picture")
+    for name, says in {"nowhere": "no such folder", "file.png": "is a file", "empty": "no pictures", "bad": "none of its 1 files"}.items():
         with pytest.raises(InputError, match=says):
             images.folder(tmp_path / name)
 

@@ -171,26 +171,55 @@ def psnr(a, b) -> float:
 
 
 def folder(path: str | os.PathLike, image_size: int | tuple[int, int] | None = None) -> Dataset:
-    """All pictures below the folder `path`, in the order of their names, as a data set of [3,H,W] tensors."""
+    """All pictures below the folder `path`, in the order of their names, as a data set of [3,H,W] tensors.
+
+    What is no picture by its first bytes is left out; a file that turns out to be damaged when its turn comes is stood in for by the next
+    good one. Both are said in a line and kept in `skipped`; InputError only if no file is left.
+    """
     from torch.utils.data import Dataset
 
     root = Path(path).expanduser()
     if not root.is_dir():
         raise InputError(f"{path}: {'is a file' if root.exists() else 'no such folder'} — give the path of a folder of pictures")
-    files = sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-    if not files:
+    found = sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    if not found:
         raise InputError(f"{path}: no pictures in this folder — give one with {', '.join(sorted(SUFFIXES))} files")
+    files = [file for file in found if _opens(file)]
+    if not files:
+        raise InputError(f"{path}: none of its {len(found)} files is a picture that can be read — give another folder")
 
     class Pictures(Dataset):
         def __len__(self) -> int:
             return len(files)
 
         def __getitem__(self, index: int) -> Tensor:
-            return open_image(files[index], image_size)
+            number = range(len(files))[index]
+            for file in files[number:] + files[:number]:
+                if file not in self.skipped:
+                    try:
+                        return open_image(file, image_size)
+                    except InputError as error:
+                        self.skipped.append(file)
+                        print(f"skipped: {error} ({len(self.skipped)} of {len(found)} files in {path})", flush=True)
+            raise InputError(f"{path}: none of its {len(found)} files is a picture that can be read — give another folder")
 
     pictures = Pictures()
-    pictures.files = files
+    pictures.files, pictures.skipped = files, sorted(set(found) - set(files))
+    if pictures.skipped:
+        print(
+            f"skipped: {len(pictures.skipped)} of {len(found)} files in {path} are no pictures, {pictures.skipped[0].name} is one",
+            flush=True,
+        )
     return pictures
+
+
+def _opens(path: Path) -> bool:
+    """Whether the header of the file at `path` is that of a picture, of a size that is read."""
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as picture:
+            return math.prod(picture.size) <= FILE_PIXELS
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
 
 
 def public(name: str, *, train: bool = True, root: str | os.PathLike = DATA, transform=None) -> Dataset:
