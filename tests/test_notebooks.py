@@ -262,6 +262,17 @@ def test_chapter_has_its_lab(path):
     assert (ROOT / "lessons" / path.name).exists()
 
 
+def test_progress_bars_leave_no_trace_and_warnings_stay(tmp_path):
+    bars = "\nepochs:  50%|█████     | 1/2 [00:01<00:01]\n", "\n", "\x1b[A", "\r\x1b[A", "epoch 1: 100%|███| 3/3\r"
+    cell = nbformat.v4.new_code_cell("train()")
+    cell.outputs = [nbformat.v4.new_output("stream", name="stderr", text=text) for text in (*bars, "UserWarning: look here\n")]
+    cell.outputs.append(nbformat.v4.new_output("stream", name="stdout", text="\n"))
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "a.ipynb")
+    notebooks.clean_result(tmp_path / "a.ipynb")
+    left = nbformat.read(tmp_path / "a.ipynb", as_version=4).cells[0].outputs
+    assert [(output.name, output.text) for output in left] == [("stderr", "UserWarning: look here\n"), ("stdout", "\n")]
+
+
 @by_name(CHAPTERS + SOLUTIONS + LABS)
 def test_notebook_is_fit_to_be_published(path):
     text = path.read_text(encoding="utf-8")

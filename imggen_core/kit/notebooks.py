@@ -213,7 +213,7 @@ class Tail:
                 self.echo(part + line)
 
 
-PROGRESS = re.compile(r"\d+%\|.*\||\r")  # a tqdm bar, or what wipes it away
+PROGRESS = re.compile(r"\d+%\|.*\||\r|\x1b\[A|^\s*$")  # a tqdm bar, or what wipes it away or moves between nested ones
 
 
 def clean_result(path: Path) -> None:
@@ -246,8 +246,8 @@ def relative(text: str) -> str:
 
 
 def refresh(source: Path, scale="laptop") -> None:
-    """Execute the notebook `source` from scratch in `runs/STEM` and keep the new outputs: how committed notebooks get theirs."""
-    folder = RUNS / source.stem
+    """Execute the notebook `source` from scratch in `runs/FOLDER-STEM` and keep the new outputs: how committed notebooks get theirs."""
+    folder = RUNS / f"{source.resolve().parent.name}-{source.stem}"
     shutil.rmtree(folder, ignore_errors=True)
     write(read(run_notebook(source, folder, scale=scale)), source)
 
