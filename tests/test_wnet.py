@@ -1,0 +1,364 @@
+"""Chapter 06: game scenes, the soft normalised cut against its definition, the overfit test, the W-Net, its training and its lab."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from labs import Lab
+from PIL import Image
+
+from imggen_core import wnet
+from imggen_core.kit import sampler, zoo
+from imggen_core.kit.run import Run
+from imggen_core.kit.settings import ROOT, InputError
+
+TINY = {"image_size": 32, "scenes": 6, "crop": 24, "classes": 4, "widths": [4, 8], "steps": 4, "batch_size": 2, "overfit_size": 16,
+        "presentations": 10}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return zoo.load("wnet")
+
+
+# ---- scenes ----------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**31), st.integers(0, 10**6), st.one_of(st.integers(16, 130), st.tuples(st.integers(16, 90), st.integers(16, 90))))
+def test_a_scene_is_a_pure_function_of_seed_and_index_at_any_size(seed, index, size):
+    image, labels = wnet.make_scene(seed, index, size)
+    assert image.shape == (*wnet.checked_size(size), 3) and labels.shape == image.shape[:2]
+    assert image.dtype == labels.dtype == np.uint8 and labels.max() < len(wnet.TEXTURES)
+    np.random.seed(0)
+    again = wnet.make_scene(seed, index, size)
+    assert np.array_equal(image, again[0]) and np.array_equal(labels, again[1])
+    assert not np.array_equal(image, wnet.make_scene(seed, index + 1, size)[0])
+
+
+def test_a_scene_holds_a_few_textures_in_regions():
+    for index in range(40):
+        labels = wnet.make_scene(1, index, 96)[1]
+        textures = np.unique(labels)
+        assert 2 <= len(textures) <= 5 and textures.min() < wnet.NATURAL
+        assert (labels[1:] == labels[:-1]).mean() > 0.93, "regions, not noise"
+    everything = np.concatenate([wnet.make_scene(1, index, 64)[1].ravel() for index in range(40)])
+    assert np.bincount(everything, minlength=8).min() / len(everything) > 0.03, "no texture is rare"
+
+
+def test_labels_are_of_the_ground_and_follow_the_picture():
+    """Inside of a texture colours are steady over tiles, across a border they are not: the labels' borders lie where colours change."""
+    for index in range(5):
+        image, labels = wnet.make_scene(2, index, 160)
+        smooth = torch.nn.functional.avg_pool2d(torch.from_numpy(image).permute(2, 0, 1)[None].float(), 5, 1, 2)[0]
+        change = (smooth[:, :, 6:] - smooth[:, :, :-6]).abs().sum(0)
+        border = torch.from_numpy(labels[:, 6:] != labels[:, :-6])
+        assert change[border].mean() > 1.3 * change[~border].mean()
+
+
+def test_splits_never_overlap_and_batches_are_the_items():
+    sets = {split: wnet.Scenes(split, 32, 5) for split in wnet.SPLITS}
+    flat = torch.cat([data.images.flatten(1) for data in sets.values()])
+    assert len(flat.unique(dim=0)) == 15
+    images, labels = sets["valid"].batch([3, 1])
+    one, its_labels = sets["valid"][1]
+    assert torch.equal(images[1], one) and torch.equal(labels[1], its_labels)
+    assert images.shape == (2, 3, 32, 32) and images.dtype == torch.float32 and images.max() <= 1 and labels.dtype == torch.int64
+
+
+@pytest.mark.parametrize("size", [8, (64, 5000), 64.5, "64", (64, 64, 3), True])
+def test_sizes_that_cannot_be_get_one_line(size):
+    with pytest.raises(InputError, match="size=") as error:
+        wnet.make_scene(0, 0, size)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("split, n", [("all", 2), ("test", 0), ("test", 2.5)])
+def test_data_sets_that_cannot_be_get_one_line(split, n):
+    with pytest.raises(InputError) as error:
+        wnet.Scenes(split, 32, n)
+    assert "\n" not in str(error.value)
+
+
+# ---- judging ---------------------------------------------------------------------------------------------------------
+
+
+def test_mean_iou_does_not_care_for_names_and_counts_what_is_missing():
+    labels = torch.from_numpy(np.stack([wnet.make_scene(3, i, 48)[1] for i in range(4)])).long()
+    assert wnet.mean_iou((5 * labels + 3) % 8, labels) == 1.0
+    halves = torch.zeros(1, 4, 8, dtype=torch.long)
+    halves[..., 4:] = 1
+    assert wnet.mean_iou(torch.zeros_like(halves), halves) == pytest.approx(0.25), "one half matched with IoU 1/2, the other with nothing"
+    quarters = halves * 2 + torch.arange(8) % 4 // 2
+    assert wnet.mean_iou(quarters, halves) == pytest.approx(0.5), "of two segments in a texture only one counts"
+    assert wnet.mean_iou(halves.byte(), halves.byte()) == 1.0
+
+
+def test_masks_of_unequal_size_get_one_line():
+    with pytest.raises(InputError, match="one size"):
+        wnet.mean_iou(torch.zeros(1, 8, 8, dtype=torch.long), torch.zeros(1, 8, 9, dtype=torch.long))
+
+
+def test_k_means_finds_what_lies_apart():
+    torch.manual_seed(0)
+    centres = torch.tensor([[0.0, 0.0], [5.0, 0.0], [0.0, 5.0]])
+    points = (centres[:, None] + 0.3 * torch.randn(3, 40, 2)).flatten(0, 1)
+    found = wnet.k_means(points, 3).view(3, 40)
+    assert all(len(row.unique()) == 1 for row in found) and len(found.unique()) == 3
+    assert torch.equal(wnet.k_means(points, 3), wnet.k_means(points, 3))
+
+
+# ---- the soft normalised cut -----------------------------------------------------------------------------------------
+
+
+def definition(p, images, radius=5, sigma_intensity=10 / 255, sigma_space=4.0):
+    """K minus the sum of association over volume, with all N x N weights, averaged over the batch."""
+    _, k, height, width = p.shape
+    y, x = (value.flatten().to(p.dtype) for value in torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij"))
+    apart = (y[:, None] - y).square() + (x[:, None] - x).square()
+    losses = []
+    for q, image in zip(p.flatten(2), images.flatten(2), strict=True):
+        unlike = sum((channel[:, None] - channel).square() for channel in image)
+        w = torch.where(apart < radius**2, torch.exp(-unlike / sigma_intensity**2 - apart / sigma_space**2), 0)
+        losses.append(k - sum((row @ w @ row) / (row @ w.sum(1)) for row in q))
+    return torch.stack(losses).mean()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("radius, size", [(5, (13, 11)), (1.5, (6, 6)), (2.5, (7, 9)), (5, (3, 4)), (8, (5, 12))])
+@pytest.mark.parametrize("spread", [0.05, 1.0])
+def test_the_soft_n_cut_is_its_definition_in_value_and_gradient(dtype, radius, size, spread):
+    generator = torch.Generator().manual_seed(hash((radius, size)) % 1000)
+    p = (2 * torch.randn(2, 4, *size, generator=generator, dtype=dtype)).softmax(1).requires_grad_()
+    images = (0.4 + spread * (torch.rand(2, 3, *size, generator=generator, dtype=dtype) - 0.4)).requires_grad_()
+    fast, slow = wnet.soft_n_cut(p, images, radius), definition(p.double(), images.double(), radius)
+    assert fast.dtype == dtype and abs(fast.item() - slow.item()) < 1e-6
+    for found, expected in zip(torch.autograd.grad(fast, (p, images)), torch.autograd.grad(slow, (p, images)), strict=True):
+        torch.testing.assert_close(found, expected.to(dtype), rtol=1e-5, atol=1e-6)
+
+
+def test_the_69_offsets_of_radius_5():
+    half = wnet.half_neighbours(5)
+    assert len(half) == 34 and len(set(half) | {(-dy, -dx) for dy, dx in half} | {(0, 0)}) == 69
+    assert (3, 4) not in half, "nearer than r, not at r"
+
+
+def test_a_perfect_split_costs_nothing_uniform_costs_k_minus_1_and_empty_is_finite():
+    image = torch.zeros(1, 3, 20, 20)
+    image[..., 8:] = 0.5
+    left = (image[:, :1] == 0).float()
+    assert wnet.soft_n_cut(torch.cat([left, 1 - left], 1), image).abs() < 1e-6
+    for k in (2, 5):
+        assert wnet.soft_n_cut(torch.full((1, k, 20, 20), 1 / k), image) == pytest.approx(k - 1, abs=1e-5)
+    p = torch.cat([left, 1 - left, torch.zeros_like(left)], 1).requires_grad_()
+    loss = wnet.soft_n_cut(p, image)
+    assert loss.item() == pytest.approx(1, abs=1e-6) and torch.autograd.grad(loss, p)[0].isfinite().all()
+    logits = torch.zeros(1, 3, 20, 20)
+    logits[:, 2] = -200
+    logits.requires_grad_()
+    loss = wnet.soft_n_cut(logits.softmax(1), image)
+    assert loss.isfinite() and torch.autograd.grad(loss, logits)[0].isfinite().all()
+
+
+def test_the_image_counts_on_the_scale_0_to_1():
+    """A step of 30 of 255 lies three sigmas apart; averaging to grey, or sigma 10 on [0,1], would not see it."""
+    image = torch.full((1, 3, 10, 10), 0.5)
+    image[:, 0, :, 5:] += 30 / 255
+    image[:, 1, :, 5:] -= 30 / 255
+    p = torch.zeros(1, 2, 10, 10)
+    p[:, 0, :, :5] = p[:, 1, :, 5:] = 1
+    assert wnet.soft_n_cut(p, image) < 1e-4 < 0.2 < wnet.soft_n_cut(p, torch.full_like(image, 0.5))
+
+
+def test_the_soft_n_cut_under_bfloat16_and_of_unequal_sizes():
+    p = torch.rand(1, 3, 9, 9).softmax(1)
+    image = torch.rand(1, 3, 9, 9)
+    assert wnet.soft_n_cut(p.bfloat16(), image) == pytest.approx(wnet.soft_n_cut(p.bfloat16().float(), image).item(), abs=1e-6)
+    with pytest.raises(InputError, match="same B, H and W"):
+        wnet.soft_n_cut(p, image[..., :8])
+
+
+# ---- networks and losses ---------------------------------------------------------------------------------------------
+
+
+def test_the_u_net_takes_any_size_and_cannot_tell_the_border():
+    torch.manual_seed(0)
+    net = wnet.UNet(3, 5, (4, 8, 8), 2, 3.0).eval()
+    assert all(net(torch.rand(1, 3, h, w)).shape == (1, 5, h, w) for h, w in ((16, 16), (33, 50), (7, 9)))
+    flat = net(torch.full((1, 3, 32, 32), 0.7))
+    assert (flat - flat[..., :1, :1]).abs().max() < 1e-4, "a flat picture has flat logits, up to its border"
+
+
+def test_features_are_steady_in_a_texture_and_do_not_mix_across_a_border():
+    image = torch.full((1, 3, 48, 48), 0.2)
+    image[..., 24:] = 0.8
+    features = wnet.texture_features(image)
+    assert features.shape == (1, 6, 12, 12) and features[:, 3:].max() < 0.02, "a plain rectangle has no deviation, not even at its border"
+    assert features[0, 0].unique().numel() <= 4 and (features[0, 0, :, 5] - features[0, 0, :, 6]).abs().min() > 1
+
+
+def test_two_views_overlap_as_their_shift_says():
+    torch.manual_seed(1)
+    images = torch.rand(3, 3, 40, 48)
+    for _ in range(10):
+        views, (dy, dx) = wnet.two_views(images, 24)
+        a, b = views.chunk(2)
+        p, q = (view.softmax(1) for view in (a, b))
+        assert views.shape == (6, 3, 24, 24) and dy % 4 == dx % 4 == 0
+        agreed = -p.square().sum(1).log()[:, max(0, dy) : 24 + min(0, dy), max(0, dx) : 24 + min(0, dx)].mean()
+        torch.testing.assert_close(wnet.agreement(p, q, (dy, dx)), agreed)
+
+
+def test_mean_and_deviation_are_those_of_all_pixels():
+    data = wnet.Scenes("valid", 24, 3)
+    mean, deviation = wnet.mean_and_deviation(data)
+    pixels = data.images.double().div(255).reshape(-1, 3)
+    torch.testing.assert_close(mean.flatten(), pixels.mean(0).float())
+    torch.testing.assert_close(deviation.flatten(), pixels.std(0, correction=0).float())
+    assert len(wnet.OneImage(*wnet.game_image(32))) == 2000
+
+
+# ---- training --------------------------------------------------------------------------------------------------------
+
+
+def equal(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_one_picture_is_learned_by_heart(tmp_path):
+    run = Run("wnet", {}, folder=tmp_path, precision="float32", quiet=True)
+    net, mean, deviation = wnet.overfit(run, size=24, presentations=500)
+    image, labels = wnet.game_image(24)
+    segments, painting = wnet.recited(net, image, mean, deviation)
+    assert wnet.pictures.psnr(painting, image) > 30 and wnet.mean_iou(segments[None], labels[None]) > 0.95
+
+
+def test_a_training_is_repeatable_keeps_a_model_and_logs(tmp_path):
+    first, second = (wnet.train(Run("wnet", {}, folder=tmp_path / name, quiet=True), **TINY) for name in "ab")
+    assert equal(first.state_dict(), second.state_dict())
+    assert equal(zoo.load(tmp_path / "a" / "model").state_dict(), first.state_dict())
+    assert "valid_iou" in (tmp_path / "a" / "history.csv").read_text()
+    other = wnet.train(Run("wnet", {}, folder=tmp_path / "c", seed=1, quiet=True), **TINY | {"seed": 1})
+    assert not equal(first.wnet.state_dict(), other.wnet.state_dict())
+
+
+def test_a_finished_training_is_taken_up_as_it_was(tmp_path):
+    first = wnet.train(Run("wnet", {}, folder=tmp_path, quiet=True), **TINY)
+    again = wnet.train(Run("wnet", {}, folder=tmp_path, quiet=True), **TINY)
+    assert equal(first.state_dict(), again.state_dict())
+
+
+RANKS = """
+import sys, torch
+from imggen_core import wnet
+from imggen_core.kit.run import Run
+run = Run("wnet", {}, folder=sys.argv[1], quiet=True)
+torch.manual_seed(0)
+net = wnet.fit(run, wnet.WNet(4, (4, 8)), wnet.Scenes("train", 32, 6), wnet.texture_loss, wnet.relight, steps=3, batch_size=4, crop=24)
+torch.save(net.state_dict(), f"{sys.argv[1]}/rank{run.rank}.pt")
+"""
+
+
+def test_two_processes_end_with_equal_weights(tmp_path):
+    (tmp_path / "ranks.py").write_text(RANKS)
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        str(tmp_path / "ranks.py"),
+        str(tmp_path),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-2000:]
+    ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+    assert equal(*ranks)
+
+
+def test_imggen_train_runs_under_two_processes(tmp_path):
+    command = [sys.executable, "-m", "imggen_core.kit.cli", "train", "wnet", "--scale", "smoke", "--processes", "2", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert zoo.load(tmp_path / "model").segment(torch.rand(1, 3, 32, 40)).shape == (1, 32, 40)
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"crop": 30}, {"classes": 1}, {"batch_size": "many"}, {"scenes": 1.5}, {"image_size": 8}])
+def test_parameters_that_make_no_sense_get_one_line_that_names_them(wrong, tmp_path):
+    with pytest.raises(InputError) as error:
+        wnet.train(Run("wnet", {}, folder=tmp_path, quiet=True), **TINY | wrong)
+    assert "\n" not in str(error.value) and next(iter(wrong)) in str(error.value)
+
+
+# ---- what ships ------------------------------------------------------------------------------------------------------
+
+
+def test_the_shipped_model_meets_its_criteria(shipped):
+    figures = wnet.evaluate(shipped, 40)  # `make bench` measures them on 150 scenes
+    for name, (sign, bound) in wnet.CRITERIA.items():
+        assert figures[name] >= bound if sign == ">=" else figures[name] <= bound, (name, figures[name])
+    assert sum(file.stat().st_size for file in (ROOT / "checkpoints/wnet").iterdir()) < 5e6
+    assert json.loads((ROOT / "checkpoints/wnet/config.json").read_text())["class"] == "imggen_core.wnet.TextureReader"
+
+
+def test_every_slider_of_the_shipped_model_moves_the_picture(shipped):
+    base = sampler.pictures(shipped, 2, 3)
+    assert base.shape == (2, 3, 96, 196) and torch.equal(base, sampler.pictures(shipped, 2, 3))
+    torch.testing.assert_close(sampler.pictures(shipped, 1, 3), base[:1], rtol=0, atol=1e-5)
+    for change in ({"segments": 2}, {"darkness": 0.8}, {"tint": -1.0}, {"overlay": 0.2}):
+        assert (sampler.pictures(shipped, 2, 3, **change) - base).abs().mean() > 0.003, change
+    images = wnet.Scenes("valid", 96, 3).batch(range(3))[0]
+    assert all(len(found.unique()) <= 3 for found in shipped.segment(images, 3))
+    with pytest.raises(InputError, match="segments"):
+        sampler.pictures(shipped, 1, 0, segments=1)
+
+
+def test_less_light_changes_little(shipped):
+    images = wnet.Scenes("valid", 96, 12).batch(range(12))[0]
+    assert wnet.mean_iou(shipped.segment(0.6 * images), wnet.Scenes("valid", 96, 12).labels) > 0.6
+    same = (shipped.segment(images) == shipped.segment(0.6 * images)).float().mean()
+    assert same > 0.85
+
+
+def test_screenshots_of_every_mode_and_size_are_read_and_damaged_ones_refused(shipped, tmp_path):
+    scene = Image.fromarray(wnet.make_scene(2, 0, (200, 300))[0])
+    for mode in ("L", "RGBA", "P", "I;16"):
+        path = tmp_path / f"{mode.replace(';', '')}.png"
+        (Image.fromarray(np.asarray(scene.convert("L")).astype(np.uint16) * 257) if mode == "I;16" else scene.convert(mode)).save(path)
+        image, segments = shipped.read(path)
+        assert image.shape == (3, 64, 96) and segments.shape == (64, 96)
+    (tmp_path / "cut.png").write_bytes((tmp_path / "RGBA.png").read_bytes()[:500])
+    for bad in (tmp_path / "cut.png", tmp_path / "none.png"):
+        with pytest.raises(InputError) as error:
+            shipped.read(bad)
+        assert "\n" not in str(error.value) and bad.name in str(error.value)
+
+
+# ---- the lab ---------------------------------------------------------------------------------------------------------
+
+LAB = Lab("06_wnet", {
+    "weights_of": [(".square().sum(0)", ".abs().sum(0)"), ("weights * (apart < radius**2)", "weights"),
+                   ("apart < radius**2", "apart <= radius**2"), (".square().sum(0)", ".square().mean(0)")],
+    "n_cut": [("association / volume.clamp_min(1e-12)", "association / volume"), ("len(p) - ", ""),
+              ("(p @ w * p).sum(1)", "(p * p).sum(1)"),
+              ("(association / volume.clamp_min(1e-12)).sum()", "association.sum() / volume.sum()")],
+    "weights_at": [("max(0, -dx) : width - max(0, dx)", ": width - abs(dx)"), ("image[:, dy:,", "image[:, : height - dy,"),
+                   ("(dy**2 + dx**2)", "(dy**2 + dx**2) ** 0.5")],
+    "matched_iou": [("table[rows, columns].sum()", "table.max(1).sum()"), ("table.shape[1]", "table.shape[0]"), (", maximize=True", "")],
+    "k_means_step": [(" if (nearest == k).any() else centres[k]", ""), (".argmin(1)", ".argmax(1)"), (".mean(0)", ".sum(0)")],
+})  # fmt: skip
+
+
+@pytest.mark.parametrize("exercise", list(LAB.wrong))
+def test_the_labs_check_accepts_the_answer_and_names_a_hole(exercise):
+    LAB.accepts(exercise)
+
+
+@pytest.mark.parametrize("exercise, old, new", LAB.mistakes())
+def test_the_labs_check_rejects_a_wrong_answer(exercise, old, new):
+    LAB.rejects(exercise, old, new)
