@@ -7,16 +7,16 @@ __all__ = ['GOALS', 'FORMATS', 'SCORES', 'SWATCHES', 'RGB', 'COLOURS', 'PALETTE'
            'INKS', 'SIZES', 'LETTERED', 'COUNTERS', 'SCENES', 'TEMPLATES', 'PAGE_SHAPES', 'KNOBS', 'SPLITS', 'FILES',
            'PARTS', 'LAYERS', 'luminance', 'contrast_ratio', 'Box', 'Layout', 'coverage', 'height_width', 'Canvas',
            'letters', 'counters', 'ink_of', 'visual_weight', 'draw_text', 'Scene', 'landscape', 'skyline', 'portrait',
-           'still_life', 'draw_picture', 'draw', 'draw_box', 'alignment', 'contrast', 'whitespace', 'hierarchy',
+           'still_life', 'draw_picture', 'draw_box', 'draw', 'alignment', 'contrast', 'whitespace', 'hierarchy',
            'grammar', 'text_box', 'picture_box', 'new_seed', 'Style', 'stack', 'room', 'those_that_fit', 'side_by_side',
            'sell', 'announce', 'inform', 'showcase', 'choose_background', 'inks_by_fit', 'page_of', 'scatter',
-           'drawn_knobs', 'checked_knobs', 'generator_of', 'compose', 'stripe_and_column', 'Design', 'make_design',
+           'drawn_knobs', 'checked_knobs', 'generator_of', 'stripe_and_column', 'compose', 'Design', 'make_design',
            'as_picture', 'find_page', 'extent', 'ink_mask', 'joined', 'edges_of', 'Element', 'looks_like_text',
-           'find_elements', 'ink_colour', 'blocks_of', 'belongs', 'bounds_of', 'judge', 'agreement', 'packed',
+           'ink_colour', 'find_elements', 'blocks_of', 'belongs', 'bounds_of', 'judge', 'agreement', 'packed',
            'unpacked', 'fingerprint', 'open_cache', 'build_cache', 'locked', 'cached', 'Designs', 'as_it_is', 'loader',
            'files_of', 'write_folder', 'read_design', 'DesignFolder', 'overlay', 'DesignWorld']
 
-# %% ../nbs/04_designs.ipynb #eebadb27
+# %% ../nbs/04_designs.ipynb #2eb674c2
 import fcntl
 import json
 import math
@@ -39,19 +39,19 @@ from .kit import images, show
 from .kit.sampler import Choice, Sampler, Slider, checked
 from .kit.settings import DATA, InputError, nearest
 
-# %% ../nbs/04_designs.ipynb #c46aaac9
+# %% ../nbs/04_designs.ipynb #5054b88e
 GOALS = ("sell", "announce", "inform", "showcase")
 FORMATS = ("poster", "card", "banner")
 SCORES = ("alignment", "contrast", "whitespace", "hierarchy")
 
-# %% ../nbs/04_designs.ipynb #aaf98480
+# %% ../nbs/04_designs.ipynb #23f91e79
 def luminance(colours) -> np.ndarray:
     """The relative luminance in [0,1] of sRGB `colours` [...,3] in [0,1]; shape [...] (WCAG 2.2)."""
     colours = np.asarray(colours)
     linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
     return linear @ np.array([0.2126, 0.7152, 0.0722])
 
-# %% ../nbs/04_designs.ipynb #1dbd575a
+# %% ../nbs/04_designs.ipynb #a52c2695
 SWATCHES = {
     "ink": "16181d", "navy": "1e2d52", "wine": "6a1f3c", "forest": "1d5240", "slate": "47505e", "red": "d0342c", "steel": "4f7fa8",
     "teal": "1f9590", "board": "8e949c", "orange": "f07d1e", "leaf": "7dbb5a", "gold": "f3bc36", "sky": "a9d0ea", "sand": "ebdabc",
@@ -61,19 +61,19 @@ RGB = {name: list(bytes.fromhex(code)) for name, code in SWATCHES.items()}
 COLOURS = tuple(sorted(RGB, key=lambda name: luminance(np.array(RGB[name]) / 255)))  # the darkest first
 PALETTE = np.array([RGB[name] for name in COLOURS], np.uint8)  # [C,3]
 
-# %% ../nbs/04_designs.ipynb #855a84d7
+# %% ../nbs/04_designs.ipynb #f809d9f0
 def contrast_ratio(one, other) -> np.ndarray:
     """The contrast ratio in 1..21 of sRGB colours [...,3] in [0,1] and others that broadcast with them; shape [...] (WCAG 2.2)."""
     brighter, darker = np.maximum(luminance(one), luminance(other)), np.minimum(luminance(one), luminance(other))
     return (brighter + 0.05) / (darker + 0.05)
 
-# %% ../nbs/04_designs.ipynb #a18c60dd
+# %% ../nbs/04_designs.ipynb #a2b51424
 BOARD, PAPER, INK = (COLOURS.index(name) for name in ("board", "paper", "ink"))
 ACCENTS = tuple(COLOURS.index(name) for name in ("steel", "teal", "leaf", "gold", "orange", "red"))  # calm … energetic
 PAGES = tuple(COLOURS.index(name) for name in ("paper", "mist", "sand", "sky", "ink", "navy", "wine", "forest"))
 INKS = tuple(number for number in range(len(COLOURS)) if number != BOARD)
 
-# %% ../nbs/04_designs.ipynb #502bdd12
+# %% ../nbs/04_designs.ipynb #aadb723a
 @dataclass(frozen=True)
 class Box:
     """One element of a layout. Lengths are shares of the canvas: x and w of its width, y, h and line_height of its height."""
@@ -102,7 +102,7 @@ class Box:
         y = self.y + (self.h - h) / 2 + self.line_height * self.pitch * np.arange(n)
         return np.stack([self.x + self.align * (self.w - w), y, w, np.full(n, self.line_height)], axis=1)
 
-# %% ../nbs/04_designs.ipynb #1edbb178
+# %% ../nbs/04_designs.ipynb #00c0fc52
 @dataclass(frozen=True)
 class Layout:
     """A design before it is drawn. `page` and `stripe` are x, y, w, h as shares of the canvas; colours are ids into `colours`."""
@@ -125,7 +125,7 @@ class Layout:
         moved = replace(self.boxes[number], x=self.boxes[number].x + dx, y=self.boxes[number].y + dy)
         return replace(self, boxes=self.boxes[:number] + (moved,) + self.boxes[number + 1 :])
 
-# %% ../nbs/04_designs.ipynb #bc1b7f6e
+# %% ../nbs/04_designs.ipynb #87a6ba6c
 def coverage(start, length, n: int) -> np.ndarray:
     """The share in [0,1] of each of `n` cells [k,k+1] that the spans [start, start+length], in cells, cover; [spans,n]."""
     cells = np.arange(n)
@@ -133,7 +133,7 @@ def coverage(start, length, n: int) -> np.ndarray:
     stop = start + np.asarray(length, np.float32).reshape(-1, 1)
     return np.clip(np.minimum(stop, cells + 1) - np.maximum(start, cells), 0, 1)
 
-# %% ../nbs/04_designs.ipynb #746bb713
+# %% ../nbs/04_designs.ipynb #1b5df033
 SIZES = (32, 4096)  # pixels of a side
 
 
@@ -148,7 +148,7 @@ def height_width(size) -> tuple[int, int]:
         raise InputError(f"size={size!r}: must be a whole number of pixels from {SIZES[0]} to {SIZES[1]}, or two (height, width)")
     return int(sides[0]), int(sides[1])
 
-# %% ../nbs/04_designs.ipynb #4b73255a
+# %% ../nbs/04_designs.ipynb #0c29610e
 class Canvas:
     """A picture `rgb` [H,W,3] in [0,1] with its labels [H,W]: `text` and `image` in {0,1}, `ids` (colours), `weight` in [0,1]."""
 
@@ -192,7 +192,7 @@ class Canvas:
         self.paint(window, alpha, colour)
         return window, alpha > 0.5
 
-# %% ../nbs/04_designs.ipynb #2effeaea
+# %% ../nbs/04_designs.ipynb #789c0961
 LETTERED = 0.055  # from this height (a share of the canvas) on, words are cut into letters
 
 
@@ -214,7 +214,7 @@ def letters(box: Box) -> np.ndarray:
                 spans.append((number, x + start, stop - start))
     return np.array(spans)
 
-# %% ../nbs/04_designs.ipynb #690d3f1b
+# %% ../nbs/04_designs.ipynb #50f9d8df
 COUNTERS = np.array([  # x, y, w, h of the hole in an O, an A, a U, a C and an E, as shares of the letter
     [0.32, 0.26, 0.36, 0.48], [0.34, 0.60, 0.32, 0.40], [0.34, 0.00, 0.32, 0.66], [0.40, 0.30, 0.60, 0.40], [0.35, 0.36, 0.65, 0.26],
 ])  # fmt: skip
@@ -227,7 +227,7 @@ def counters(box: Box, spans: np.ndarray) -> np.ndarray:
     top = box.lines()[spans[:, 0].astype(int), 1]
     return np.stack([spans[:, 1] + x * spans[:, 2], top + y * box.line_height, w * spans[:, 2], h * box.line_height], axis=1)
 
-# %% ../nbs/04_designs.ipynb #20c2a1bf
+# %% ../nbs/04_designs.ipynb #4b56aede
 def ink_of(box: Box, height: int, width: int) -> np.ndarray:
     """How much ink in [0,1] the text of `box` lays on each pixel; [height,width]."""
     lines, spans = box.lines(), letters(box)
@@ -239,7 +239,7 @@ def ink_of(box: Box, height: int, width: int) -> np.ndarray:
         ink = np.maximum(ink - coverage(y * height, h * height, height).T @ coverage(x * width, w * width, width), 0)
     return ink
 
-# %% ../nbs/04_designs.ipynb #12f82162
+# %% ../nbs/04_designs.ipynb #353f826d
 def visual_weight(height: float) -> float:
     """The visual weight in [0,1] of a line of text of this `height` (a share of the canvas)."""
     return float(np.clip(math.log(max(height, 1e-6) / 0.028) / math.log(0.18 / 0.028), 0, 1))
@@ -255,7 +255,7 @@ def draw_text(canvas: Canvas, box: Box) -> None:
     canvas.text[mask] = 1
     canvas.weight[mask] = visual_weight(box.line_height)
 
-# %% ../nbs/04_designs.ipynb #43715a87
+# %% ../nbs/04_designs.ipynb #45bf9abd
 class Scene:
     """The inside of one picture box: lays shapes given by their signed distance over each other."""
 
@@ -277,7 +277,7 @@ class Scene:
         usable = [name for name in names if np.abs(colours[COLOURS.index(name)] - colours[self.background]).max() > 0.15]
         return COLOURS.index(usable[self.rng.integers(len(usable))])
 
-# %% ../nbs/04_designs.ipynb #8bcd0968
+# %% ../nbs/04_designs.ipynb #0b91687d
 def landscape(scene: Scene) -> None:
     """A sun and two ranges of hills."""
     rng, u, v = scene.rng, scene.u, scene.v
@@ -299,7 +299,7 @@ def skyline(scene: Scene) -> None:
     scene.layer(v - tops[house], scene.pick("navy", "slate", "wine"))
     scene.layer(v - tops[::-1][house] - 0.18, scene.pick("ink", "forest", "red"))
 
-# %% ../nbs/04_designs.ipynb #89f46753
+# %% ../nbs/04_designs.ipynb #87fb5f19
 def portrait(scene: Scene) -> None:
     """Hair, shoulders and a face."""
     u, v, middle = scene.u, scene.v, scene.wide / 2
@@ -317,7 +317,7 @@ def still_life(scene: Scene) -> None:
         middle, radius = scene.wide * rng.uniform(0.25, 0.75), rng.uniform(0.14, 0.24)
         scene.layer(radius - np.hypot(u - middle, v - 0.82 + radius), scene.pick("red", "gold", "leaf", "navy", "paper"), 1.1 - 0.25 * v)
 
-# %% ../nbs/04_designs.ipynb #cddf8d1a
+# %% ../nbs/04_designs.ipynb #7fdfbb9b
 SCENES = (landscape, skyline, portrait, still_life)
 
 
@@ -330,7 +330,18 @@ def draw_picture(canvas: Canvas, box: Box, background: int) -> None:
     canvas.image[scene.window][mask] = 1
     canvas.weight[scene.window][mask] = visual_weight(0.3 * math.sqrt(box.w * box.h))
 
-# %% ../nbs/04_designs.ipynb #8743f419
+# %% ../nbs/04_designs.ipynb #fbea4b96
+def draw_box(canvas: Canvas, box: Box, background: int) -> None:
+    """Paint one box of a layout and its labels; a shape gets its label on top."""
+    if box.kind == "image":
+        draw_picture(canvas, box, background)
+        return
+    if box.kind == "shape":
+        window, mask = canvas.box(box.x, box.y, box.w, box.h, box.fill, 0.35 * box.h if box.role == "button" else 0.0)
+        canvas.weight[window][mask] = visual_weight(0.3 * math.sqrt(box.w * box.h))
+    draw_text(canvas, box)
+
+# %% ../nbs/04_designs.ipynb #ed1c3dfe
 def draw(layout: Layout, size) -> tuple[np.ndarray, np.ndarray]:
     """Draw `layout` at `size` (pixels, or height and width): the image uint8 [H,W,3] and its F_Tensor float32 [4,H,W].
 
@@ -347,18 +358,7 @@ def draw(layout: Layout, size) -> tuple[np.ndarray, np.ndarray]:
     weight = np.round(canvas.weight * 255) / 255
     return image, np.stack([canvas.text, canvas.image, canvas.ids.astype(np.float32), weight]).astype(np.float32)
 
-
-def draw_box(canvas: Canvas, box: Box, background: int) -> None:
-    """Paint one box of a layout and its labels; a shape gets its label on top."""
-    if box.kind == "image":
-        draw_picture(canvas, box, background)
-        return
-    if box.kind == "shape":
-        window, mask = canvas.box(box.x, box.y, box.w, box.h, box.fill, 0.35 * box.h if box.role == "button" else 0.0)
-        canvas.weight[window][mask] = visual_weight(0.3 * math.sqrt(box.w * box.h))
-    draw_text(canvas, box)
-
-# %% ../nbs/04_designs.ipynb #8509f1f2
+# %% ../nbs/04_designs.ipynb #f33536fd
 def alignment(boxes) -> float:
     """The alignment score in [0,1] of boxes x, y, w, h [n,4], in shares of the canvas; 1 where no two stand under one another."""
     boxes = np.asarray(boxes, float).reshape(-1, 4)
@@ -369,25 +369,25 @@ def alignment(boxes) -> float:
     weight = np.triu((np.clip(overlap, 0, None) / np.maximum.outer(width, width).clip(1e-9)) ** 2, 1)
     return float((weight * np.clip(1 - apart / 0.05, 0, 1)).sum() / weight.sum()) if weight.sum() > 1e-6 else 1.0
 
-# %% ../nbs/04_designs.ipynb #01e216d5
+# %% ../nbs/04_designs.ipynb #840419b1
 def contrast(areas, ratios) -> float:
     """The contrast score in [0,1] of lines of text with these `areas` [n] and contrast `ratios` [n]; 0 where there is no text."""
     areas = np.asarray(areas, float)
     legible = np.clip(np.log(np.asarray(ratios, float)) / math.log(15), 0, 1)
     return float((areas * legible).sum() / areas.sum()) if len(areas) and areas.sum() > 0 else 0.0
 
-# %% ../nbs/04_designs.ipynb #bbbddb53
+# %% ../nbs/04_designs.ipynb #9b461c48
 def whitespace(covered: float, page: float) -> float:
     """The whitespace score in [0,1] of a page of area `page` of which elements take `covered`."""
     return float(np.clip((1 - covered / page - 0.5) / 0.4, 0, 1))
 
-# %% ../nbs/04_designs.ipynb #c5033a2a
+# %% ../nbs/04_designs.ipynb #b0564227
 def hierarchy(heights) -> float:
     """The hierarchy score in [0,1] of blocks of text whose lines are as high as `heights` [n]; 0 for fewer than two blocks."""
     heights = np.sort(np.asarray(heights, float))
     return float(np.clip(math.log(heights[-1] / np.median(heights[:-1])) / math.log(4), 0, 1)) if len(heights) > 1 else 0.0
 
-# %% ../nbs/04_designs.ipynb #3cc5466d
+# %% ../nbs/04_designs.ipynb #830489d5
 def grammar(layout: Layout) -> np.ndarray:
     """The four scores of a layout by their formulas, in the order of SCORES; float32 [4] in [0,1]."""
     texts = [box for box in layout.boxes if box.kind == "text"]
@@ -401,7 +401,7 @@ def grammar(layout: Layout) -> np.ndarray:
         hierarchy([box.line_height for box in texts]),
     ], np.float32)  # fmt: skip
 
-# %% ../nbs/04_designs.ipynb #b8d9fe61
+# %% ../nbs/04_designs.ipynb #5218f32c
 def text_box(rng, role: str, line_height: float, w: float, lines: int, ink: int, align: float, pitch: float = 1.9) -> Box:
     """A block of `lines` lines of text, ragged like real ones, not yet placed."""
     widths = rng.uniform(0.72, 1, lines)
@@ -422,7 +422,7 @@ def new_seed(rng) -> int:
     """The seed of what is drawn inside a box."""
     return int(rng.integers(1 << 30))
 
-# %% ../nbs/04_designs.ipynb #ab3380cf
+# %% ../nbs/04_designs.ipynb #e050c483
 @dataclass
 class Style:
     """What the boxes of one design share."""
@@ -458,7 +458,7 @@ class Style:
         """How much of its room a picture takes."""
         return 1.0 - 0.62 * self.air * self.rng.uniform(0.6, 1)
 
-# %% ../nbs/04_designs.ipynb #0daf854a
+# %% ../nbs/04_designs.ipynb #70f674b9
 def stack(boxes, column: tuple, gap: float, align: float, spread: float) -> list[Box]:
     """Place `boxes` under one another in `column`, `gap` apart; what room is left widens the gaps by the share `spread`."""
     x0, y0, x1, y1 = column
@@ -482,7 +482,7 @@ def those_that_fit(boxes: list, column: tuple, gap: float) -> list[Box]:
         boxes = boxes[:-1]
     return boxes
 
-
+# %% ../nbs/04_designs.ipynb #f4cd6f1d
 def side_by_side(rng, column: tuple, share: float) -> tuple[tuple, tuple]:
     """Two columns with a gutter between; the first takes `share` of the width and lies right or left."""
     x0, y0, x1, y1 = column
@@ -492,7 +492,7 @@ def side_by_side(rng, column: tuple, share: float) -> tuple[tuple, tuple]:
     middle = x0 + share * (x1 - x0)
     return (x0, y0, middle - 0.043, y1), (middle + 0.043, y0, x1, y1)
 
-# %% ../nbs/04_designs.ipynb #9fc3af99
+# %% ../nbs/04_designs.ipynb #e438c8da
 def sell(style: Style, column: tuple) -> list[Box]:
     """One picture, a headline, a few lines, a button; beside the picture where the page is wide."""
     rng, gap = style.rng, style.gap
@@ -513,7 +513,7 @@ def sell(style: Style, column: tuple) -> list[Box]:
     beside = picture_box(rng, (pictures[2] - pictures[0]) * max(style.share_of_room(), 0.55), high)
     return stack([beside], pictures, 0, 0.5, 1) + stack(texts, words, gap, style.align, 0.7)
 
-# %% ../nbs/04_designs.ipynb #57cc0e9d
+# %% ../nbs/04_designs.ipynb #e41e123e
 def announce(style: Style, column: tuple) -> list[Box]:
     """A headline first, a date on a badge, a few lines, a band of picture where there is room."""
     rng, gap = style.rng, style.gap
@@ -535,7 +535,7 @@ def announce(style: Style, column: tuple) -> list[Box]:
         boxes.append(band)
     return stack(boxes, column, gap, style.align, 1)
 
-# %% ../nbs/04_designs.ipynb #028748b4
+# %% ../nbs/04_designs.ipynb #66fa2bdb
 def inform(style: Style, column: tuple) -> list[Box]:
     """A headline over two columns of text; a small picture heads the first."""
     rng, gap = style.rng, style.gap
@@ -553,7 +553,7 @@ def inform(style: Style, column: tuple) -> list[Box]:
         placed += stack(boxes, part, gap, style.align, 0)
     return placed
 
-# %% ../nbs/04_designs.ipynb #cd787b9e
+# %% ../nbs/04_designs.ipynb #715658a3
 def showcase(style: Style, column: tuple) -> list[Box]:
     """A short headline, a grid of pictures, a caption under each column."""
     rng, (x0, y0, x1, y1), gutter = style.rng, column, 0.085
@@ -574,10 +574,10 @@ def showcase(style: Style, column: tuple) -> list[Box]:
         placed += stack([*pictures, caption], part, 0.045, style.align, 0)
     return placed
 
-# %% ../nbs/04_designs.ipynb #0bf12ac4
+# %% ../nbs/04_designs.ipynb #71c42c6b
 TEMPLATES = dict(zip(GOALS, (sell, announce, inform, showcase), strict=True))
 
-# %% ../nbs/04_designs.ipynb #1eeb2036
+# %% ../nbs/04_designs.ipynb #2dfcd289
 def choose_background(rng, colours: np.ndarray, accent: int) -> int:
     """A page colour that differs from the accent; dark pages are rarer."""
     against = contrast_ratio(colours, colours[accent])
@@ -591,7 +591,7 @@ def inks_by_fit(colours: np.ndarray, background: int, accent: int, legibility: f
     wanted = math.log(1.6) + (math.log(15) - math.log(1.6)) * legibility
     return inks[np.argsort(np.abs(np.log(against[inks]) - wanted), kind="stable")]
 
-# %% ../nbs/04_designs.ipynb #2838285f
+# %% ../nbs/04_designs.ipynb #de4b5e60
 PAGE_SHAPES = {"poster": (0.74, 0.96, 0.0), "card": (0.94, 0.72, 0.06), "banner": (1.0, 0.52, 0.0)}  # w, h, radius of the corners
 
 
@@ -615,7 +615,7 @@ def scatter(rng, boxes: list, column: tuple, amplitude: float) -> list[Box]:
         placed[number] = replace(box, x=float(np.clip(x, min(low, box.x), max(high, box.x))))
     return placed
 
-# %% ../nbs/04_designs.ipynb #cdb9a225
+# %% ../nbs/04_designs.ipynb #0f8d4f7c
 KNOBS = ("tone", "disorder", "legibility", "air", "scale")  # each in [0,1]
 
 
@@ -638,7 +638,7 @@ def checked_knobs(knobs: dict) -> dict:
             raise InputError(f"{name}={value!r}: must be a number from 0 to 1")
     return knobs
 
-
+# %% ../nbs/04_designs.ipynb #6b28f2b3
 def generator_of(seed: int, index: int) -> np.random.Generator:
     """The random numbers of design `index` of `seed`, whole numbers from 0; InputError for anything else."""
     for name, value in (("seed", seed), ("index", index)):
@@ -646,7 +646,15 @@ def generator_of(seed: int, index: int) -> np.random.Generator:
             raise InputError(f"{name}={value!r}: must be a whole number from 0 upward")
     return np.random.default_rng([int(seed), int(index)])
 
-# %% ../nbs/04_designs.ipynb #dd309853
+# %% ../nbs/04_designs.ipynb #30e7d735
+def stripe_and_column(page: tuple, margin: float, thick: float, format: str) -> tuple[tuple, tuple]:
+    """The stripe on the page (on top of a poster, else on the left), and the column that the margins leave beside it."""
+    x, y, w, h = page
+    if format == "poster":
+        return (x, y, w, thick), (x + margin, y + margin + thick, x + w - margin, y + h - margin)
+    return (x, y, thick, h), (x + margin + thick, y + margin, x + w - margin, y + h - margin)
+
+# %% ../nbs/04_designs.ipynb #5a49ecc2
 def compose(seed: int, index: int, **knobs) -> Layout:
     """Lay out design `index` of `seed`.
 
@@ -668,15 +676,7 @@ def compose(seed: int, index: int, **knobs) -> Layout:
     boxes = tuple(scatter(rng, boxes, column, 0.26 * knobs["disorder"] ** 1.2))
     return Layout(seed, index, knobs["goal"], style.format, float(knobs["tone"]), page, radius, background, accent, stripe, boxes, colours)
 
-
-def stripe_and_column(page: tuple, margin: float, thick: float, format: str) -> tuple[tuple, tuple]:
-    """The stripe on the page (on top of a poster, else on the left), and the column that the margins leave beside it."""
-    x, y, w, h = page
-    if format == "poster":
-        return (x, y, w, thick), (x + margin, y + margin + thick, x + w - margin, y + h - margin)
-    return (x, y, thick, h), (x + margin + thick, y + margin, x + w - margin, y + h - margin)
-
-# %% ../nbs/04_designs.ipynb #247ddd04
+# %% ../nbs/04_designs.ipynb #fc69adb0
 @dataclass(frozen=True)
 class Design:
     """One sample of the world: P_Image, F_Tensor, V_Meta (goal, format, tone) and V_Grammar, with the layout they come from."""
@@ -696,7 +696,7 @@ def make_design(seed: int, index: int, size) -> Design:
     image, f_tensor = draw(layout, size)
     return Design(image, f_tensor, layout.goal, layout.format, layout.tone, grammar(layout), layout)
 
-# %% ../nbs/04_designs.ipynb #9e794e7a
+# %% ../nbs/04_designs.ipynb #7b92c586
 def as_picture(image) -> np.ndarray:
     """Any picture (array, tensor, Pillow picture or path of a file) as float32 [H,W,3] in [0,1]; InputError for what is none."""
     if isinstance(image, str | Path):
@@ -717,7 +717,7 @@ def as_picture(image) -> np.ndarray:
         raise InputError(f"judge: values from {picture.min():.3g} to {picture.max():.3g} — scale the picture to [0,1]")
     return picture.clip(0, 1).astype(np.float32)
 
-# %% ../nbs/04_designs.ipynb #a7a5ce89
+# %% ../nbs/04_designs.ipynb #b1650a6e
 def find_page(image: np.ndarray) -> tuple[slice, slice, np.ndarray]:
     """The page in a picture float [H,W,3]: its rows, its columns, and its background colour [3]."""
     corners = np.concatenate([image[:2, :2], image[:2, -2:], image[-2:, :2], image[-2:, -2:]]).reshape(-1, 3)
@@ -735,7 +735,7 @@ def extent(counts: np.ndarray) -> slice:
     kept = np.flatnonzero(counts > 0.5 * counts.max())
     return slice(int(kept[0]), int(kept[-1]) + 1) if len(kept) else slice(0, len(counts))
 
-# %% ../nbs/04_designs.ipynb #1fbd96a8
+# %% ../nbs/04_designs.ipynb #515e45ff
 def ink_mask(apart: np.ndarray) -> np.ndarray:
     """Where a page is inked, given how far each pixel is from the background [h,w]; without what touches the page's edge."""
     ink = apart > 0.08
@@ -750,7 +750,7 @@ def joined(ink: np.ndarray, reach: int) -> np.ndarray:
     closed = ndimage.binary_closing(padded, np.ones((1, reach + 1)))[:, reach:-reach]
     return ndimage.label(closed, np.ones((3, 3)))[0]
 
-# %% ../nbs/04_designs.ipynb #1270cc16
+# %% ../nbs/04_designs.ipynb #47181019
 def edges_of(profile: np.ndarray) -> tuple[float, float]:
     """Where an element begins and ends along one axis, in pixels, from its profile of ink [n]: the first and last pixel count in part."""
     if len(profile) < 2:
@@ -759,7 +759,7 @@ def edges_of(profile: np.ndarray) -> tuple[float, float]:
     first, last = (min(value / max(inner, 1e-6), 1) for value in (profile[0], profile[-1]))
     return 1 - first, len(profile) - (1 - last)
 
-# %% ../nbs/04_designs.ipynb #e61358b9
+# %% ../nbs/04_designs.ipynb #b648da83
 @dataclass(frozen=True)
 class Element:
     """Something found on a page. Lengths are shares of the picture's sides."""
@@ -775,7 +775,7 @@ class Element:
     def bounds(self) -> tuple:
         return self.x, self.y, self.w, self.h
 
-
+# %% ../nbs/04_designs.ipynb #eece84ff
 def looks_like_text(strength: np.ndarray, off_line: np.ndarray, height: float) -> bool:
     """Whether an element is a line of text.
 
@@ -786,7 +786,15 @@ def looks_like_text(strength: np.ndarray, off_line: np.ndarray, height: float) -
     lettered = height > LETTERED and strength.max(0)[1:-1].min(initial=1) < 0.7
     return bool((off_line > 0.1).mean() < 0.06 and (height < LETTERED or (height < 0.185 and lettered)))
 
-# %% ../nbs/04_designs.ipynb #2cf6dc3b
+# %% ../nbs/04_designs.ipynb #40736bd0
+def ink_colour(colours: np.ndarray, strength: np.ndarray, background: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The full colour [3] of an element's pixels `colours` [n,3], and how far each lies off the line from the background to it [n]."""
+    full = np.median(colours[strength >= np.quantile(strength, 0.8)], 0)
+    line = full - background
+    along = ((colours - background) @ line / max(line @ line, 1e-9))[:, None]
+    return full, np.abs(colours - background - along * line).max(1)
+
+# %% ../nbs/04_designs.ipynb #2797c635
 def find_elements(image: np.ndarray) -> tuple[list[Element], float, np.ndarray]:
     """The elements on the page of a picture float [H,W,3], the page's share of the picture, and its background [3]."""
     height, width, _ = image.shape
@@ -808,15 +816,7 @@ def find_elements(image: np.ndarray) -> tuple[list[Element], float, np.ndarray]:
         found.append(Element(x, y, w, h, full, looks_like_text(strength, off_line, h)))
     return found, (rows.stop - rows.start) * (columns.stop - columns.start) / height / width, background
 
-
-def ink_colour(colours: np.ndarray, strength: np.ndarray, background: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The full colour [3] of an element's pixels `colours` [n,3], and how far each lies off the line from the background to it [n]."""
-    full = np.median(colours[strength >= np.quantile(strength, 0.8)], 0)
-    line = full - background
-    along = ((colours - background) @ line / max(line @ line, 1e-9))[:, None]
-    return full, np.abs(colours - background - along * line).max(1)
-
-# %% ../nbs/04_designs.ipynb #dd85ca2d
+# %% ../nbs/04_designs.ipynb #273bad21
 def blocks_of(lines: list[Element]) -> list[list[Element]]:
     """Lines of text joined to blocks: near under one another and of like height."""
     blocks = []
@@ -841,7 +841,7 @@ def bounds_of(block: list[Element]) -> tuple:
     x, y = min(line.x for line in block), min(line.y for line in block)
     return x, y, max(line.x + line.w for line in block) - x, max(line.y + line.h for line in block) - y
 
-# %% ../nbs/04_designs.ipynb #b21beae9
+# %% ../nbs/04_designs.ipynb #8129605a
 def judge(image) -> np.ndarray:
     """Alignment, contrast, whitespace and hierarchy of a picture of a design, from its pixels alone; float32 [4] in [0,1].
 
@@ -859,17 +859,17 @@ def judge(image) -> np.ndarray:
         hierarchy([np.median([line.h for line in block]) for block in blocks]),
     ], np.float32)  # fmt: skip
 
-# %% ../nbs/04_designs.ipynb #df058b86
+# %% ../nbs/04_designs.ipynb #1c0e63ee
 def agreement(truth: np.ndarray, measured: np.ndarray) -> list[dict]:
     """R² and mean absolute error of `measured` scores [n,4] against `truth` [n,4], one row per score."""
     error = measured - truth
     r2 = 1 - (error**2).sum(0) / ((truth - truth.mean(0)) ** 2).sum(0)
     return [{"score": name, "R2": float(r2[k]), "MAE": float(np.abs(error[:, k]).mean())} for k, name in enumerate(SCORES)]
 
-# %% ../nbs/04_designs.ipynb #cf46ed3d
+# %% ../nbs/04_designs.ipynb #48d6c499
 SPLITS = {"train": 0, "valid": 1, "test": 2}  # the seed of each
 
-# %% ../nbs/04_designs.ipynb #50d9beea
+# %% ../nbs/04_designs.ipynb #9928f322
 def packed(design: Design) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """P_Image uint8 [3,H,W], F_Tensor uint8 [4,H,W] (the hierarchy map in 255ths), and goal, format, tone and grammar float32 [7]."""
     f_tensor = design.f_tensor * np.array([1, 1, 1, 255], np.float32)[:, None, None]
@@ -885,7 +885,7 @@ def unpacked(images, f_tensors, meta) -> tuple[Tensor, Tensor, dict[str, Tensor]
     meta = torch.from_numpy(np.array(meta))
     return image, f_tensor, {"goal": meta[..., 0].long(), "format": meta[..., 1].long(), "tone": meta[..., 2], "grammar": meta[..., 3:]}
 
-# %% ../nbs/04_designs.ipynb #fc1a5bef
+# %% ../nbs/04_designs.ipynb #5c187bcc
 FILES = ("images", "f_tensors", "numbers")
 
 
@@ -894,7 +894,7 @@ def fingerprint() -> int:
     few = [packed(make_design(0, index, 48)) for index in range(6)]
     return zlib.crc32(b"".join(array.tobytes() for arrays in few for array in arrays))
 
-
+# %% ../nbs/04_designs.ipynb #7027ff18
 def open_cache(folder: Path, split: str, size: tuple[int, int]) -> tuple[list[np.ndarray] | None, str]:
     """The memory-mapped arrays in `folder`, or None and what is wrong with them ("" where there is nothing)."""
     if not folder.is_dir():
@@ -913,7 +913,7 @@ def open_cache(folder: Path, split: str, size: tuple[int, int]) -> tuple[list[np
     whole = all(np.array_equal(array[-1], part) for array, part in zip(arrays, last, strict=True))
     return (arrays, "") if whole else (None, "is damaged")
 
-# %% ../nbs/04_designs.ipynb #0e535962
+# %% ../nbs/04_designs.ipynb #dbc0e6d9
 def build_cache(folder: Path, split: str, size: tuple[int, int], n: int, known: list | None) -> None:
     """Draw the first `n` designs of a split (those in the arrays `known` are copied) and put them into `folder`, all or nothing."""
     for left_over in folder.parent.glob(f".{folder.name}-*"):  # of a process that was killed
@@ -939,7 +939,7 @@ def build_cache(folder: Path, split: str, size: tuple[int, int], n: int, known: 
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
-# %% ../nbs/04_designs.ipynb #637690eb
+# %% ../nbs/04_designs.ipynb #08fbc6dd
 @contextmanager
 def locked(path: Path):
     """Only one process at a time is inside; the lock of one that was killed is free again."""
@@ -964,7 +964,7 @@ def cached(split: str, size: tuple[int, int], n: int, root: Path) -> list[np.nda
         raise InputError(f"{folder}: cannot be written ({error.strerror or error}) — make room there, or choose another root") from None
     return [array[:n] for array in arrays]
 
-# %% ../nbs/04_designs.ipynb #fd955342
+# %% ../nbs/04_designs.ipynb #773797d4
 class Designs(Dataset):
     """The first `n` designs of a split ("train", "valid", "test") at `size`: (image [3,H,W] in [0,1], F_Tensor [4,H,W], meta).
 
@@ -1000,7 +1000,7 @@ class Designs(Dataset):
 
     __getitems__ = __getitem__
 
-# %% ../nbs/04_designs.ipynb #3baf2338
+# %% ../nbs/04_designs.ipynb #9c5be495
 def as_it_is(batch):
     """The batch that the data set has put together itself."""
     return batch
@@ -1014,7 +1014,7 @@ def loader(dataset: Dataset, batch_size: int, shuffle: bool = True, generator: t
     drop_last = shuffle and len(dataset) >= batch_size
     return DataLoader(dataset, batch_size, shuffle=shuffle, generator=generator, collate_fn=as_it_is, drop_last=drop_last)
 
-# %% ../nbs/04_designs.ipynb #fe7b37b7
+# %% ../nbs/04_designs.ipynb #c932d012
 PARTS = {"images": ".npy", "f_tensors": ".npy", "metadata": ".json"}
 
 
@@ -1034,7 +1034,7 @@ def write_folder(designs, path) -> None:
         scores = dict(zip(SCORES, map(float, design.grammar), strict=True))
         metadata.write_text(json.dumps({"goal": design.goal, "format": design.format, "tone": design.tone, "grammar": scores}))
 
-# %% ../nbs/04_designs.ipynb #831d522a
+# %% ../nbs/04_designs.ipynb #01263b31
 def read_design(path: Path, stem: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One design of a folder, as `packed`; ValueError where its files are missing, cut, of wrong shapes, or hold wrong values."""
     image_file, f_tensor_file, metadata_file = files_of(path, stem)
@@ -1053,7 +1053,7 @@ def read_design(path: Path, stem: str) -> tuple[np.ndarray, np.ndarray, np.ndarr
     f_tensor[3] *= 255
     return image, np.round(f_tensor).astype(np.uint8), values
 
-# %% ../nbs/04_designs.ipynb #f68bc0ac
+# %% ../nbs/04_designs.ipynb #7798a9b2
 class DesignFolder(Dataset):
     """Designs in the layout of `write_folder`: the same items and batches as `Designs`, all of the size of the first that can be read.
 
@@ -1088,7 +1088,7 @@ class DesignFolder(Dataset):
 
     __getitems__ = __getitem__
 
-# %% ../nbs/04_designs.ipynb #eeeb121c
+# %% ../nbs/04_designs.ipynb #a14d6168
 LAYERS = ("picture", "text", "image", "colour", "hierarchy")
 
 
@@ -1105,7 +1105,7 @@ def overlay(image: np.ndarray, f_tensor: np.ndarray, layer: str) -> np.ndarray:
     pale = 0.4 * image + 0.6
     return pale + 0.8 * opacity[..., None] * (PALETTE[COLOURS.index(name)] / 255 - pale)
 
-
+# %% ../nbs/04_designs.ipynb #6bc582dc
 class DesignWorld(Sampler):
     """The world of designs behind sliders: design i of `seed` with the knobs of `compose`, and a label over it."""
 
