@@ -114,7 +114,7 @@ class UNet(nn.Module, PyTorchModelHubMixin, Sampler):
         return {"layer": Choice("overlay", LAYERS, "what it sees: text pink, pictures blue; or one layer alone"),
                 "opacity": Slider(0.6, 0.0, 1.0, 0.05, "how strongly that lies over the design"),
                 "noise": Slider(0.0, 0.0, 0.3, 0.01, "standard deviation of noise on the pixels it is given"),
-                "size": Slider(self.size, 16, 4 * self.size, 1, "pixels per side that the design is drawn at")}  # fmt: skip
+                "size": Slider(self.size, 32, 4 * self.size, 1, "pixels per side that the design is drawn at")}  # fmt: skip
 
     @torch.no_grad()
     def sample(self, n: int = 1, seed: int = 0, **controls) -> Tensor:
@@ -312,8 +312,6 @@ def train(run: Run, *, image_size: int = 64, train_designs: int = 8192, valid_de
             raise InputError(f"goals: no goal {goal!r} — {nearest(goal, designs.GOALS)}")
     run.accumulate, run.clip = accumulate, 1.0
     learnt_from = designs.DesignFolder(data) if data else designs.Designs("train", image_size, train_designs)
-    if data:
-        run.say(f"{data}: {len(learnt_from)} designs, {len(learnt_from.skipped)} skipped")
     if goals:
         learnt_from = learnt_from.of(*goals)
     if epochs and len(learnt_from) < batch_size:

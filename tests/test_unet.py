@@ -23,7 +23,7 @@ from imggen_core.kit.run import Run
 from imggen_core.kit.settings import ROOT, InputError
 
 C = len(designs.COLOURS)
-SMALL = {"image_size": 32, "train_designs": 48, "valid_designs": 16, "test_designs": 8, "epochs": 3, "batch_size": 8, "width": 4}
+SMALL = {"image_size": 40, "train_designs": 48, "valid_designs": 16, "test_designs": 8, "epochs": 3, "batch_size": 8, "width": 4}
 
 
 def random(*shape, seed=0):
@@ -276,7 +276,7 @@ def test_training_lowers_the_loss_and_leaves_history_results_pictures_and_a_mode
 
 def test_the_weights_that_are_kept_are_the_best_on_the_validation_designs(trained):
     net, folder = trained
-    data = designs.Designs("valid", 32, 16)
+    data = designs.Designs("valid", 40, 16)
     history = Run("unet", {}, folder=folder, quiet=True).history
     assert unet.measure(net, data)["loss"] == pytest.approx(min(history["loss"]), rel=1e-4)
 
@@ -339,6 +339,19 @@ def test_a_goal_can_be_left_out(tmp_path, monkeypatch):
     assert set(seen[0][list(range(len(seen[0])))][2]["goal"].tolist()) == {0, 1, 2}
 
 
+def test_a_folder_of_designs_with_unreadable_files_is_learnt_from_and_they_are_counted(tmp_path, capsys):
+    folder = tmp_path / "folder"
+    designs.write_folder([designs.make_design(0, index, 40) for index in range(12)], folder)
+    (folder / "images" / "000003.npy").write_bytes((folder / "images" / "000003.npy").read_bytes()[:500])
+    np.save(folder / "f_tensors" / "000005.npy", np.zeros((4, 16, 16), np.float32))
+    (folder / "metadata" / "000007.json").unlink()
+    run = small_run(tmp_path / "run")
+    unet.train(run, **SMALL | {"data": str(folder), "epochs": 1, "batch_size": 3})
+    assert run.count == 3 and "3 of 12 designs skipped" in capsys.readouterr().out, "nine designs in batches of three"
+    with pytest.raises(InputError, match="nowhere"):
+        unet.train(small_run(tmp_path / "other"), **SMALL | {"data": str(tmp_path / "nowhere")})
+
+
 def test_two_torchrun_processes_end_with_one_model(tmp_path):
     command = [sys.executable, "-m", "imggen_core.kit.cli", "train", "unet", "--scale", "smoke", "--processes", "2"]
     done = subprocess.run(
@@ -379,9 +392,9 @@ def save_all_kinds(folder) -> dict[str, tuple[int, int]]:
     poster().save(folder / "turned.jpg", exif=turned)
     Image.fromarray(np.asarray(poster().convert("L")).astype(np.uint16) * 257).save(folder / "deep.png")
     Image.new("RGB", (1, 1)).save(folder / "tiny.png")
-    poster(30, 900).save(folder / "long.png")
+    poster(32, 900).save(folder / "long.png")
     sizes = dict.fromkeys(["plain.png", "grey.jpg", "alpha.png", "palette.gif", "deep.png"], (90, 70))
-    return sizes | {"turned.jpg": (70, 90), "tiny.png": (1, 1), "long.png": (30, 900)}
+    return sizes | {"turned.jpg": (70, 90), "tiny.png": (1, 1), "long.png": (32, 900)}
 
 
 def test_a_picture_of_any_kind_is_read_at_its_own_size_and_bad_files_are_skipped_and_counted(tmp_path):
