@@ -1,6 +1,7 @@
 """Chapter 06: game scenes, the soft normalised cut against its definition, the overfit test, the W-Net, its training and its lab."""
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -251,6 +252,29 @@ def test_a_finished_training_is_taken_up_as_it_was(tmp_path):
     first = wnet.train(Run("wnet", {}, folder=tmp_path, quiet=True), **TINY)
     again = wnet.train(Run("wnet", {}, folder=tmp_path, quiet=True), **TINY)
     assert equal(first.state_dict(), again.state_dict())
+
+
+KILLED = """
+import os, signal, sys
+from imggen_core import wnet
+from imggen_core.kit.run import Run
+loss, calls = wnet.texture_loss, []
+def loss_then_die(*given):
+    calls.append(1)
+    if len(calls) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return loss(*given)
+wnet.texture_loss = loss_then_die
+wnet.train(Run("wnet", {}, folder=sys.argv[1], save_seconds=0, quiet=True), **eval(sys.argv[2]))
+"""
+
+
+def test_a_killed_training_ends_bit_identical(tmp_path):
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "a"), repr(TINY)], capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    resumed = wnet.train(Run("wnet", {}, folder=tmp_path / "a", quiet=True), **TINY)
+    whole = wnet.train(Run("wnet", {}, folder=tmp_path / "b", quiet=True), **TINY)
+    assert equal(resumed.state_dict(), whole.state_dict())
 
 
 RANKS = """
