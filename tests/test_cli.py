@@ -73,6 +73,12 @@ def test_target_of_the_project_is_named_alike_from_everywhere(course, tmp_path, 
     assert cli.file_name("wireframe.svg") == "data/wireframe.svg"
 
 
+def test_a_chapter_that_trains_nothing_says_so():
+    with pytest.raises(settings.InputError, match="chapter designs: nothing in it to train"):
+        cli.chapter_function("designs", "train")
+    assert callable(cli.chapter_function("strokes", "train"))
+
+
 @pytest.mark.parametrize(
     "words, hint",
     [

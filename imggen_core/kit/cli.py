@@ -164,11 +164,14 @@ def train_worker(job: Path):
 
 def chapter_function(name: str, function: str):
     try:
-        return getattr(importlib.import_module(f"imggen_core.{name}"), function)
-    except (ModuleNotFoundError, AttributeError) as error:
-        if isinstance(error, ModuleNotFoundError) and error.name != f"imggen_core.{name}":
+        module = importlib.import_module(f"imggen_core.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"imggen_core.{name}":
             raise
-        raise InputError(f"chapter {name}: imggen_core.{name} has no {function}() — export its notebook: make export") from None
+        raise InputError(f"chapter {name}: there is no imggen_core.{name} — export its notebook: make export") from None
+    if not hasattr(module, function):
+        raise InputError(f"chapter {name}: nothing in it to {function} — `imggen run {name}` runs its notebook")
+    return getattr(module, function)
 
 
 def checked_parameters(chapter: str, defaults: dict, scale: str, pairs: list[str] | None) -> dict:
