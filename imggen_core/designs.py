@@ -11,10 +11,10 @@ __all__ = ['GOALS', 'FORMATS', 'SCORES', 'SWATCHES', 'RGB', 'COLOURS', 'PALETTE'
            'grammar', 'text_box', 'picture_box', 'new_seed', 'Style', 'stack', 'room', 'those_that_fit', 'side_by_side',
            'sell', 'announce', 'inform', 'showcase', 'choose_background', 'inks_by_fit', 'page_of', 'scatter',
            'drawn_knobs', 'checked_knobs', 'generator_of', 'stripe_and_column', 'compose', 'Design', 'make_design',
-           'as_picture', 'find_page', 'extent', 'ink_mask', 'joined', 'edges_of', 'Element', 'looks_like_text',
-           'ink_colour', 'find_elements', 'blocks_of', 'belongs', 'bounds_of', 'judge', 'agreement', 'packed',
-           'unpacked', 'fingerprint', 'open_cache', 'build_cache', 'locked', 'cached', 'Designs', 'as_it_is', 'loader',
-           'files_of', 'write_folder', 'read_design', 'DesignFolder', 'overlay', 'DesignWorld']
+           'as_picture', 'find_page', 'extent', 'noise_of', 'ink_mask', 'joined', 'edges_of', 'Element',
+           'looks_like_text', 'ink_colour', 'find_elements', 'blocks_of', 'belongs', 'bounds_of', 'judge', 'agreement',
+           'packed', 'unpacked', 'fingerprint', 'open_cache', 'build_cache', 'locked', 'cached', 'Designs', 'as_it_is',
+           'loader', 'files_of', 'write_folder', 'read_design', 'DesignFolder', 'overlay', 'DesignWorld']
 
 # %% ../nbs/04_designs.ipynb #2eb674c2
 import fcntl
@@ -736,9 +736,19 @@ def extent(counts: np.ndarray) -> slice:
     return slice(int(kept[0]), int(kept[-1]) + 1) if len(kept) else slice(0, len(counts))
 
 # %% ../nbs/04_designs.ipynb #515e45ff
-def ink_mask(apart: np.ndarray) -> np.ndarray:
-    """Where a page is inked, given how far each pixel is from the background [h,w]; without what touches the page's edge."""
-    ink = apart > 0.08
+def noise_of(page: np.ndarray, background: np.ndarray) -> float:
+    """The standard deviation of the noise on a page [h,w,3], from the median deviation of its background."""
+    bare = np.abs(page - background)[np.abs(page - background).max(2) < 0.12]
+    return 1.4826 * float(np.median(bare)) if len(bare) else 0.0
+
+
+def ink_mask(apart: np.ndarray, noise: float, reach: int) -> np.ndarray:
+    """Where a page is inked, given how far each pixel is from the background [h,w]; without what touches the page's edge.
+
+    noise: of the background; reach: how many pixels away a pixel's neighbourhood ends.
+    """
+    strongest = ndimage.maximum_filter(apart, 2 * reach + 1)
+    ink = apart > np.maximum(max(0.08, 4.5 * noise), 0.35 * strongest)
     pieces, _ = ndimage.label(ink, np.ones((3, 3)))
     edge = np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]])
     return ink & ~np.isin(pieces, edge[edge > 0])
@@ -752,12 +762,11 @@ def joined(ink: np.ndarray, reach: int) -> np.ndarray:
 
 # %% ../nbs/04_designs.ipynb #47181019
 def edges_of(profile: np.ndarray) -> tuple[float, float]:
-    """Where an element begins and ends along one axis, in pixels, from its profile of ink [n]: the first and last pixel count in part."""
-    if len(profile) < 2:
-        return 0, 1
-    inner = profile[1:-1].max() if len(profile) > 2 else profile.max()
-    first, last = (min(value / max(inner, 1e-6), 1) for value in (profile[0], profile[-1]))
-    return 1 - first, len(profile) - (1 - last)
+    """Where an element begins and ends along one axis, in pixels, from its profile of ink [n], which starts and stops a pixel outside of it."""
+    inner = np.median(np.sort(profile)[-max(len(profile) // 3, 1) :])
+    lacks = 1 - np.minimum(profile / max(inner, 1e-6), 1)
+    near = min(2, len(profile) // 2)
+    return float(lacks[:near].sum()), float(len(profile) - lacks[len(profile) - near :].sum())
 
 # %% ../nbs/04_designs.ipynb #b648da83
 @dataclass(frozen=True)
@@ -776,15 +785,15 @@ class Element:
         return self.x, self.y, self.w, self.h
 
 # %% ../nbs/04_designs.ipynb #eece84ff
-def looks_like_text(strength: np.ndarray, off_line: np.ndarray, height: float) -> bool:
+def looks_like_text(strength: np.ndarray, off_line: np.ndarray, height: float, noise: float = 0.0) -> bool:
     """Whether an element is a line of text.
 
     strength: how far each of its pixels [h,w] is from the background; off_line [n]: how far its colours are from the line between ink
-    and background; height: a share of the picture's height.
+    and background; height: a share of the picture's height; noise: of the background.
     """
-    strength = strength / np.quantile(strength[strength > 0], 0.8)
-    lettered = height > LETTERED and strength.max(0)[1:-1].min(initial=1) < 0.7
-    return bool((off_line > 0.1).mean() < 0.06 and (height < LETTERED or (height < 0.185 and lettered)))
+    strength = strength / max(np.quantile(strength[strength > 0], 0.8), 1e-6) if strength.any() else strength
+    lettered = height > LETTERED and strength.max(0)[2:-2].min(initial=1) < 0.7
+    return bool((off_line > 0.1 + 2.5 * noise).mean() < 0.1 and (height < LETTERED or (height < 0.185 and lettered)))
 
 # %% ../nbs/04_designs.ipynb #40736bd0
 def ink_colour(colours: np.ndarray, strength: np.ndarray, background: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -800,20 +809,23 @@ def find_elements(image: np.ndarray) -> tuple[list[Element], float, np.ndarray]:
     height, width, _ = image.shape
     rows, columns, background = find_page(image)
     page = image[rows, columns]
-    apart = np.abs(page - background).max(2)
-    ink = ink_mask(apart)
+    apart, noise = np.abs(page - background).max(2), noise_of(page, background)
+    ink = ink_mask(apart, noise, max(round(0.03 * width), 1))
     labels = joined(ink, max(round(0.045 * width), 1))
     found = []
-    for number, (high, wide) in enumerate(ndimage.find_objects(labels), 1):
-        own = (labels[high, wide] == number) & ink[high, wide]
+    for number, place in enumerate(ndimage.find_objects(labels), 1):
+        high, wide = (slice(max(one.start - 1, 0), one.stop + 1) for one in place)  # a pixel more on every side
+        inside = labels[high, wide] == number
+        own = inside & ink[high, wide]
         if own.sum() < 4:
             continue
-        strength = apart[high, wide] * own
-        full, off_line = ink_colour(page[high, wide][own], strength[own], background)
+        around = ndimage.binary_dilation(inside, np.ones((3, 3))) & (inside | (labels[high, wide] == 0))
+        strength = np.maximum(apart[high, wide] - 1.5 * noise, 0) * around
+        full, off_line = ink_colour(page[high, wide][own], apart[high, wide][own], background)
         (top, bottom), (left, right) = edges_of(strength.mean(1)), edges_of(strength.max(0))
         x, y = (columns.start + wide.start + left) / width, (rows.start + high.start + top) / height
         w, h = (right - left) / width, (bottom - top) / height
-        found.append(Element(x, y, w, h, full, looks_like_text(strength, off_line, h)))
+        found.append(Element(x, y, w, h, full, looks_like_text(strength, off_line, h, noise)))
     return found, (rows.stop - rows.start) * (columns.stop - columns.start) / height / width, background
 
 # %% ../nbs/04_designs.ipynb #273bad21

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labs import Lab
 from PIL import Image
+from scipy import ndimage
 
 from imggen_core import designs
 from imggen_core.designs import SCORES, Box, Designs, compose, draw, grammar, judge, make_design
@@ -113,12 +114,25 @@ def test_the_cover_of_a_span_sums_to_its_length_and_is_what_fine_sampling_finds(
     assert np.abs(cover - inside).max() < 0.011
 
 
-@given(st.floats(0, 3), st.floats(3, 20))
+@given(st.floats(1, 3), st.floats(3, 20))
 def test_edges_are_read_back_from_their_cover(start, length):
     cover = designs.coverage(start, length, 30)[0]
     inked = np.flatnonzero(cover > 0)
-    first, last = designs.edges_of(cover[inked[0] : inked[-1] + 1])
-    assert abs(inked[0] + first - start) < 1e-4 and abs(inked[0] + last - start - length) < 1e-4
+    first, last = designs.edges_of(cover[inked[0] - 1 : inked[-1] + 2])
+    assert abs(inked[0] - 1 + first - start) < 1e-4 and abs(inked[0] - 1 + last - start - length) < 1e-4
+
+
+@pytest.mark.parametrize("spoil", ["noise", "blur"])
+def test_the_judge_stands_some_noise_and_blur(spoil):
+    noise, truth, clean, spoilt = np.random.default_rng(0), [], [], []
+    for index in range(60):
+        design = designs.make_design(2, 900 + index, 64)
+        image = design.image / 255
+        changed = image + noise.normal(0, 0.03, image.shape) if spoil == "noise" else ndimage.gaussian_filter(image, (0.5, 0.5, 0))
+        for scores, made in ((truth, design.grammar), (clean, designs.judge(design.image)), (spoilt, designs.judge(changed.clip(0, 1)))):
+            scores.append(made)
+    for scores, most in ((clean, 0.04), (spoilt, 0.08)):
+        assert (np.abs(np.array(scores) - truth).mean(0) < most).all()
 
 
 def test_ink_is_the_sum_of_its_spans():
