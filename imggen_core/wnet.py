@@ -12,7 +12,7 @@ __all__ = ['TEXTURES', 'NATURAL', 'TONES', 'VARIANTS', 'TILES', 'DAYTIMES', 'SPR
            'texture_features', 'relight', 'agreement', 'texture_loss', 'TextureReader', 'n_cut_error', 'evaluate',
            'checked_parameters', 'card', 'train']
 
-# %% ../nbs/06_wnet.ipynb #ec3b37bd
+# %% ../nbs/06_wnet.ipynb #b904a9fd
 import math
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from .kit.run import Run
 from .kit.sampler import Sampler, Slider, checked
 from .kit.settings import InputError
 
-# %% ../nbs/06_wnet.ipynb #b621126a
+# %% ../nbs/06_wnet.ipynb #7c67ed79
 TEXTURES = ("grass", "leaves", "water", "sand", "dirt", "brick", "stone", "wood")
 NATURAL = 5  # the first five are ground with wavering edges, the others are built along the tiles
 TONES = np.array([[(56, 108, 50), (88, 150, 64), (138, 186, 84)], [(28, 66, 40), (62, 122, 54), (118, 170, 72)],
@@ -40,7 +40,7 @@ TONES = np.array([[(56, 108, 50), (88, 150, 64), (138, 186, 84)], [(28, 66, 40),
 VARIANTS = 4  # bitmaps of each texture in a scene
 TILES = 10  # tiles along a scene's shorter side
 
-# %% ../nbs/06_wnet.ipynb #46713022
+# %% ../nbs/06_wnet.ipynb #35bc44ba
 def cells(rng: np.random.Generator, t: int, across: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cobbles: `across`² jittered points in a tile that wraps around; per pixel [V,t,t] the distances (cell widths) to the nearest and
     second nearest point, and the nearest one's number."""
@@ -53,7 +53,7 @@ def cells(rng: np.random.Generator, t: int, across: int) -> tuple[np.ndarray, np
     near, second = np.moveaxis(np.take_along_axis(distance, order, -1), -1, 0)
     return near, second, order[..., 0]
 
-# %% ../nbs/06_wnet.ipynb #dda58a63
+# %% ../nbs/06_wnet.ipynb #7f55106a
 def natural(texture: str, t: int, rng: np.random.Generator) -> np.ndarray:
     """The tone [V,t,t] of a natural texture's tile of t x t pixels, about 0 (dark) to 1 (light), in VARIANTS versions."""
     y, x = np.meshgrid((np.arange(t) + 0.5) / t, (np.arange(t) + 0.5) / t, indexing="ij")
@@ -74,7 +74,7 @@ def natural(texture: str, t: int, rng: np.random.Generator) -> np.ndarray:
     near, _, which = cells(rng, t, 2)  # dirt
     return np.where(near < 0.26, np.where(which % 2, 0.95, 0.12), 0.5 + 0.18 * grain)
 
-# %% ../nbs/06_wnet.ipynb #c7374039
+# %% ../nbs/06_wnet.ipynb #4601cf47
 def built(texture: str, t: int, rng: np.random.Generator) -> np.ndarray:
     """The tone [V,t,t] of a built texture's tile, as `natural` gives it."""
     y, x = np.meshgrid((np.arange(t) + 0.5) / t, (np.arange(t) + 0.5) / t, indexing="ij")
@@ -92,7 +92,7 @@ def built(texture: str, t: int, rng: np.random.Generator) -> np.ndarray:
     fibre = rng.uniform(-1, 1, (VARIANTS, t, 1)) + 0.3 * grain
     return np.where((3 * y % 1 < 2.97 / t) | joint, 0.06, 0.55 + 0.16 * fibre)
 
-# %% ../nbs/06_wnet.ipynb #52fed816
+# %% ../nbs/06_wnet.ipynb #a8e0ece0
 def tiles(texture: int, t: int, rng: np.random.Generator) -> np.ndarray:
     """The texture's bitmaps float32 [V,t,t,3] in 0..255; its colours differ a little from scene to scene."""
     draw = natural if texture < NATURAL else built
@@ -100,7 +100,7 @@ def tiles(texture: int, t: int, rng: np.random.Generator) -> np.ndarray:
     dark, middle, light = TONES[texture] * rng.normal(1, 0.05, 3).astype(np.float32) * np.float32(rng.normal(1, 0.05))
     return np.where(tone < 0.5, dark + (middle - dark) * 2 * tone, middle + (light - middle) * (2 * tone - 1))
 
-# %% ../nbs/06_wnet.ipynb #3cb07c55
+# %% ../nbs/06_wnet.ipynb #1c69023f
 def smooth(rng: np.random.Generator, rows: int, columns: int, coarse: int = 4) -> np.ndarray:
     """Smooth noise [rows,columns]: normal values on a grid `coarse` times coarser, blended in between."""
     def axis(n):
@@ -112,7 +112,7 @@ def smooth(rng: np.random.Generator, rows: int, columns: int, coarse: int = 4) -
     over = values[i] * (1 - a) + values[i + 1] * a
     return over[:, j] * (1 - b) + over[:, j + 1] * b
 
-# %% ../nbs/06_wnet.ipynb #4490d985
+# %% ../nbs/06_wnet.ipynb #6fe710b0
 def tile_map(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
     """Which texture lies on every tile, int [rows,columns]: two or three natural ones, and one or two buildings in the corners."""
     grounds = rng.permutation(NATURAL)[: rng.integers(2, 4)]
@@ -125,7 +125,7 @@ def tile_map(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
         ground[top : top + high, left : left + wide] = texture
     return ground
 
-# %% ../nbs/06_wnet.ipynb #9bec0497
+# %% ../nbs/06_wnet.ipynb #f396c906
 DAYTIMES = np.array([(1, 1, 1), (1.02, 0.98, 0.9), (1.0, 0.82, 0.72), (0.5, 0.55, 0.78)])  # noon, afternoon, dusk, night
 
 
@@ -145,7 +145,7 @@ def lighting(rng: np.random.Generator, labels: np.ndarray, t: int) -> np.ndarray
         light = light + glow[..., None] * np.array([0.5, 0.42, 0.25]) * (1 if daytime >= 2 else 0.5)
     return light
 
-# %% ../nbs/06_wnet.ipynb #b372db47
+# %% ../nbs/06_wnet.ipynb #bdc11493
 SPRITES = (
     "...gggg... ..gGGGgg.. .gGGGgggd. .GGGggggd. gGGgggggdd ggggggdddd .ggddddddd ...dbbd... ....bB.... ...bbBB...",
     "...rrrr... ..rrrrrr.. ..hhssk... ..hsskss.. ...ssss... ..ruuur... .sruuurs.. ..uuuuu... ..uu.uu... ..bb.bb...",
@@ -159,7 +159,7 @@ INKS = {"g": (66, 132, 58), "G": (118, 182, 84), "d": (34, 78, 44), "b": (104, 6
         "o": (150, 100, 30), "p": (150, 84, 190), "P": (206, 160, 232), "q": (96, 50, 130), ".": (-1, -1, -1)}  # fmt: skip
 BITMAPS = np.array([[[INKS[ink] for ink in row] for row in sprite.split()] for sprite in SPRITES], np.float32)  # [6,10,10,3]
 
-# %% ../nbs/06_wnet.ipynb #b81d201f
+# %% ../nbs/06_wnet.ipynb #83c037a3
 def place_sprite(rng: np.random.Generator, image: np.ndarray, t: int) -> None:
     """Put one sprite of t x t pixels somewhere onto `image` [H,W,3], in place."""
     top, left = (rng.integers(0, max(1, n - t + 1)) for n in image.shape[:2])
@@ -167,7 +167,7 @@ def place_sprite(rng: np.random.Generator, image: np.ndarray, t: int) -> None:
     sprite = BITMAPS[rng.integers(len(BITMAPS))][pixel[:, None], pixel][: view.shape[0], : view.shape[1]]
     np.copyto(view, sprite, where=sprite >= 0)
 
-# %% ../nbs/06_wnet.ipynb #396e1634
+# %% ../nbs/06_wnet.ipynb #38d06a1c
 def checked_size(size) -> tuple[int, int]:
     """`size` as (H, W); InputError unless both are whole numbers from 16 to 4096."""
     both = tuple(size) if isinstance(size, tuple | list) else (size, size)
@@ -175,7 +175,7 @@ def checked_size(size) -> tuple[int, int]:
         raise InputError(f"size={size!r}: give the pixels of a side as a whole number from 16 to 4096, or (height, width)")
     return int(both[0]), int(both[1])
 
-# %% ../nbs/06_wnet.ipynb #89f131a9
+# %% ../nbs/06_wnet.ipynb #dfc0e8dd
 def make_scene(seed: int, index: int, size: int | tuple[int, int] = 96) -> tuple[np.ndarray, np.ndarray]:
     """Scene `index` of `seed`, a pure function of both: its image uint8 [H,W,3] and its labels uint8 [H,W], the index in TEXTURES.
 
@@ -199,7 +199,7 @@ def make_scene(seed: int, index: int, size: int | tuple[int, int] = 96) -> tuple
         place_sprite(rng, image, t)
     return (image * light).clip(0, 255).astype(np.uint8), labels
 
-# %% ../nbs/06_wnet.ipynb #d5028f6d
+# %% ../nbs/06_wnet.ipynb #46a5e7ad
 COLOURS = np.array([(104, 176, 78), (30, 84, 46), (58, 116, 190), (236, 212, 150), (96, 68, 52), (186, 72, 58), (140, 140, 146),
                     (222, 148, 66)], np.uint8)  # of the textures, in pictures of labels  # fmt: skip
 
@@ -208,10 +208,10 @@ def painted(labels) -> np.ndarray:
     """Labels (array or tensor [H,W] of numbers in 0..7) as a picture uint8 [H,W,3]."""
     return COLOURS[np.asarray(labels)]
 
-# %% ../nbs/06_wnet.ipynb #1a306c13
+# %% ../nbs/06_wnet.ipynb #4e782173
 SPLITS = {"train": 0, "valid": 1, "test": 2}  # their seeds
 
-# %% ../nbs/06_wnet.ipynb #84521461
+# %% ../nbs/06_wnet.ipynb #496e2155
 class Scenes(Dataset):
     """n scenes of a split (train, valid, test) at `size`: (image float32 [3,H,W] in [0,1], labels long [H,W]); held as uint8."""
 
@@ -234,7 +234,7 @@ class Scenes(Dataset):
         images, labels = self.batch([index])
         return images[0], labels[0]
 
-# %% ../nbs/06_wnet.ipynb #d5b814e1
+# %% ../nbs/06_wnet.ipynb #890feec1
 def overlaps(segments: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Pixels shared by segment k and label c, and their IoU, both [B,K,8], of integer maps [B,H,W] each; InputError on unequal sizes."""
     if segments.shape != labels.shape or segments.dim() != 3:
@@ -257,7 +257,7 @@ def mean_iou(segments: Tensor, labels: Tensor) -> float:
     """`scene_ious` averaged over the scenes: integer maps [B,H,W] each; 1 is perfect, whatever the segments are called."""
     return scene_ious(segments, labels).mean().item()
 
-# %% ../nbs/06_wnet.ipynb #b454a9c2
+# %% ../nbs/06_wnet.ipynb #f41994a6
 def k_means(points: Tensor, k: int, rounds: int = 20, starts: int = 3, seed: int = 0) -> Tensor:
     """The cluster [N] of each of `points` [N,D]: Lloyd's algorithm from k-means++ centres, the tightest result of several starts."""
     generator, best, lowest = torch.Generator().manual_seed(seed), None, math.inf
@@ -275,7 +275,7 @@ def k_means(points: Tensor, k: int, rounds: int = 20, starts: int = 3, seed: int
             best, lowest = nearest, distance.square().sum().item()
     return best
 
-# %% ../nbs/06_wnet.ipynb #55269e1b
+# %% ../nbs/06_wnet.ipynb #69902477
 def cluster_scenes(images: Tensor, labels: Tensor, position: float = 0.0) -> Tensor:
     """k-means segments [B,H,W] of each of `images` [B,3,H,W] in [0,1] on colour, and on the place (y, x in [0,1]) times `position`.
 
@@ -286,10 +286,10 @@ def cluster_scenes(images: Tensor, labels: Tensor, position: float = 0.0) -> Ten
     points = [torch.cat([image.flatten(1).T, position * place], 1) if position else image.flatten(1).T for image in images]
     return torch.stack([k_means(x, len(y.unique())).view(height, width) for x, y in zip(points, labels, strict=True)])
 
-# %% ../nbs/06_wnet.ipynb #276216bf
+# %% ../nbs/06_wnet.ipynb #0d26212b
 POSITION = 0.5  # the weight of the position in k-means: the best one on the validation scenes
 
-# %% ../nbs/06_wnet.ipynb #4ab59bb4
+# %% ../nbs/06_wnet.ipynb #04e624d0
 class EdgeConv(nn.Conv2d):
     """A 3 x 3 convolution whose border repeats the edge, so that it cannot be told from the inside."""
 
@@ -306,7 +306,7 @@ def level(inputs: int, outputs: int) -> nn.Sequential:
     pairs = [(EdgeConv(a, outputs), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)) for a in (inputs, outputs)]
     return nn.Sequential(*pairs[0], *pairs[1])
 
-# %% ../nbs/06_wnet.ipynb #919531f5
+# %% ../nbs/06_wnet.ipynb #ca2ff933
 class UNet(nn.Module):
     """A U-Net [B,inputs,H,W] → [B,outputs,H,W] for any H and W; `widths` are its levels' channels, `stem` the side of the folded squares.
 
@@ -336,7 +336,7 @@ class UNet(nn.Module):
         x = F.interpolate(x, padded, mode="bilinear") if self.stem > 1 else x
         return x[..., :height, :width]
 
-# %% ../nbs/06_wnet.ipynb #c8041979
+# %% ../nbs/06_wnet.ipynb #b0a293d6
 class WNet(nn.Module):
     """Two U-Nets: `cut` [B,3,H,W] → segment probabilities [B,K,H,W], `paint` [B,K,H,W] → [B,3,H,W]. Inputs and paintings are normalised."""
 
@@ -350,7 +350,7 @@ class WNet(nn.Module):
         logits = self.cut(x)
         return logits, self.paint(logits.softmax(1))
 
-# %% ../nbs/06_wnet.ipynb #b9bb0006
+# %% ../nbs/06_wnet.ipynb #8c983e83
 class OneImage(Dataset):
     """One image [3,H,W] in [0,1] and its labels [H,W], `presentations` times."""
 
@@ -363,7 +363,7 @@ class OneImage(Dataset):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         return self.image, self.labels
 
-# %% ../nbs/06_wnet.ipynb #86c3b5e3
+# %% ../nbs/06_wnet.ipynb #4102e818
 def mean_and_deviation(dataset: Dataset) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation per channel, [3,1,1] each, over all pixels of all images of a data set of (image [3,H,W], ...)."""
     count, total, squares = 0, torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
@@ -380,7 +380,7 @@ def game_image(size: int, index: int = 7) -> tuple[Tensor, Tensor]:
     image = F.interpolate(image.permute(2, 0, 1)[None].float() / 255, (size, size), mode="bilinear", antialias=True)[0].clamp(0, 1)
     return image, F.interpolate(labels[None, None].float(), (size, size), mode="nearest-exact")[0, 0].long()
 
-# %% ../nbs/06_wnet.ipynb #51f5b7c0
+# %% ../nbs/06_wnet.ipynb #66767b38
 def set_rate(opt, lr: float, step: int, steps: int, warm: float = 0.1) -> None:
     """Set the learning rate of `opt` for `step` of `steps`: it rises over the first tenth, then falls along a cosine to 0."""
     rise = min(1.0, (step + 1) / max(1, warm * steps))
@@ -393,7 +393,7 @@ def psnr(error: Tensor) -> float:
     """The peak signal-to-noise ratio in dB of a mean squared error of pictures in [0,1]."""
     return -10 * math.log10(max(float(error), 1e-10))
 
-# %% ../nbs/06_wnet.ipynb #83f6a0e8
+# %% ../nbs/06_wnet.ipynb #1c9d7318
 OVERFIT = {"widths": (16, 32, 48), "stem": 1, "standardise": 0.0}  # every pixel counts here: no stem
 
 
@@ -416,20 +416,20 @@ def overfit(run: Run, *, size: int = 64, presentations: int = 2000, epochs: int 
                 run.log(psnr_db=psnr(error.detach() * deviation.square().mean().to(run.device)), accuracy=right)
     return run.unwrap(net), mean, deviation
 
-# %% ../nbs/06_wnet.ipynb #79fdc0a9
+# %% ../nbs/06_wnet.ipynb #1cf4826b
 @torch.no_grad()
 def recited(net: WNet, image: Tensor, mean: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
     """The segments long [H,W] and the painting [3,H,W] in [0,1] that a WNet in eval mode makes of one image [3,H,W] in [0,1]."""
     logits, painting = net.eval()(((image - mean) / deviation)[None])
     return logits[0].argmax(0), (painting[0] * deviation + mean).clamp(0, 1)
 
-# %% ../nbs/06_wnet.ipynb #7d63015d
+# %% ../nbs/06_wnet.ipynb #7c0bc382
 def half_neighbours(radius: float) -> list[tuple[int, int]]:
     """One of each pair of opposite offsets (dy, dx) with 0 < length < radius."""
     reach = range(-math.ceil(radius) + 1, math.ceil(radius))
     return [(dy, dx) for dy in reach if dy >= 0 for dx in reach if (dy > 0 or dx > 0) and dy**2 + dx**2 < radius**2]
 
-# %% ../nbs/06_wnet.ipynb #b0bf67c1
+# %% ../nbs/06_wnet.ipynb #f5dcd70b
 def association_and_volume(probabilities: Tensor, images: Tensor, radius: float, sigma_intensity: float, sigma_space: float):
     """Per picture and segment Σij p_ik w_ij p_jk and Σij p_ik w_ij, float64 [B,K] each; images [B,C,H,W] may have any C channels.
 
@@ -452,7 +452,7 @@ def association_and_volume(probabilities: Tensor, images: Tensor, radius: float,
     sums = torch.float32 if p.device.type == "mps" else torch.float64
     return ((2 * p - held) * weighted).sum((2, 3), dtype=sums), (p * degree).sum((2, 3), dtype=sums)
 
-# %% ../nbs/06_wnet.ipynb #5b803624
+# %% ../nbs/06_wnet.ipynb #9ef1e3cf
 EMPTY = 1e-12  # a segment with less volume than this counts as empty: its ratio and its gradient are finite
 
 
@@ -469,7 +469,7 @@ def soft_n_cut(probabilities: Tensor, images: Tensor, radius: float = 5, sigma_i
     loss = (probabilities.shape[1] - (association / volume.clamp_min(EMPTY)).sum(1)).mean()
     return loss if probabilities.dtype == torch.float64 else loss.float()
 
-# %% ../nbs/06_wnet.ipynb #5c5ba1a2
+# %% ../nbs/06_wnet.ipynb #3d6c65e8
 def grey_world(images: Tensor) -> Tensor:
     """Images [B,3,H,W] in [0,1] as the networks see them: log colour minus its mean in each picture, so that a tint falls out."""
     x = torch.log(images + 0.05)
@@ -488,7 +488,7 @@ def two_views(images: Tensor, side: int) -> tuple[Tensor, tuple[int, int]]:
     views = torch.cat([images[..., a : a + side, b : b + side] for a, b in ((y, x), (v, u))])
     return views, (int(v - y), int(u - x))
 
-# %% ../nbs/06_wnet.ipynb #ca16ecd7
+# %% ../nbs/06_wnet.ipynb #452b191d
 @torch.no_grad()
 def segment(cut: UNet, scenes: Scenes, batch_size: int = 50) -> Tensor:
     """The segments uint8 [n,H,W] that `cut`, put in eval mode, makes of all scenes."""
@@ -496,7 +496,7 @@ def segment(cut: UNet, scenes: Scenes, batch_size: int = 50) -> Tensor:
     parts = [scenes.batch(range(i, min(i + batch_size, len(scenes))))[0].to(device) for i in range(0, len(scenes), batch_size)]
     return torch.cat([cut(grey_world(part)).argmax(1).byte().cpu() for part in parts])
 
-# %% ../nbs/06_wnet.ipynb #a9692e38
+# %% ../nbs/06_wnet.ipynb #d7fd3d12
 def fit(run: Run, net: WNet, data: Scenes, loss, relit, *, steps: int, batch_size: int = 16, crop: int = 64, lr: float = 2e-3,
         repaint: float = 1.0, valid: Scenes | None = None) -> WNet:  # fmt: skip
     """Train `net` without labels: in turn a step of `cut` against loss(logits, views, shift), and one of both U-Nets against the painting.
@@ -522,7 +522,7 @@ def fit(run: Run, net: WNet, data: Scenes, loss, relit, *, steps: int, batch_siz
             run.log(cut=cut_loss, painting_error=painting_error, **figures)
     return net
 
-# %% ../nbs/06_wnet.ipynb #cbbb669a
+# %% ../nbs/06_wnet.ipynb #a9276c1c
 def texture_features(images: Tensor, cell: int = 4) -> Tensor:
     """Mean and deviation of log colour [B,6,H/cell,W/cell] in the calmest of the nine windows of 3 x 3 cells around each cell of
     `images` [B,3,H,W] in [0,1] (after Kuwahara 1976)."""
@@ -541,7 +541,7 @@ def texture_features(images: Tensor, cell: int = 4) -> Tensor:
     mean, square = (nine(around(values)).gather(2, calmest).squeeze(2) for values in (mean, square))
     return torch.cat([mean, (square - mean * mean).clamp_min(1e-6).sqrt()], 1)
 
-# %% ../nbs/06_wnet.ipynb #75ac0089
+# %% ../nbs/06_wnet.ipynb #27aa410d
 def relight(views: Tensor) -> Tensor:
     """Views [B,3,H,W] in [0,1] under another light each: a tint, a brightness and a smooth field of shadow and glow."""
     count, device = len(views), views.device
@@ -558,7 +558,7 @@ def agreement(p: Tensor, q: Tensor, shift: tuple[int, int]) -> Tensor:
     (y, v), (x, u) = (common(p.shape[2 + axis], shift[axis]) for axis in (0, 1))
     return -(p[..., y, x] * q[..., v, u]).sum(1).clamp_min(1e-4).log().mean()
 
-# %% ../nbs/06_wnet.ipynb #2a862a20
+# %% ../nbs/06_wnet.ipynb #6ff6dab1
 EMPTY_CELL = 1e-3  # cells; keeps the ratio of a nearly empty segment from being decided by rounding
 
 
@@ -573,7 +573,7 @@ def texture_loss(logits: Tensor, views: Tensor, shift: tuple[int, int], sigma: f
 
 
 
-# %% ../nbs/06_wnet.ipynb #c89d5858
+# %% ../nbs/06_wnet.ipynb #038d3d19
 class TextureReader(nn.Module, PyTorchModelHubMixin, Sampler):
     """The chapter's two networks: `wnet`, which cuts game scenes into textures without labels, and `by_heart`, which knows one picture."""
 
@@ -616,7 +616,7 @@ class TextureReader(nn.Module, PyTorchModelHubMixin, Sampler):
         right = scenes + given["overlay"] * (flat - scenes)
         return torch.cat([scenes, torch.ones_like(scenes[..., :4]), right], -1)
 
-# %% ../nbs/06_wnet.ipynb #427f1b63
+# %% ../nbs/06_wnet.ipynb #966f031a
 def n_cut_error(side: int = 8) -> float:
     """The largest difference, in value and gradient, between `soft_n_cut` and the sum over all pairs of pixels, in float64."""
     generator = torch.Generator().manual_seed(0)
@@ -634,7 +634,7 @@ def n_cut_error(side: int = 8) -> float:
     values = [(value.item(), torch.autograd.grad(value, p)[0]) for value in (soft_n_cut(p, image), definition)]
     return max(abs(values[0][0] - values[1][0]), (values[0][1] - values[1][1]).abs().max().item())
 
-# %% ../nbs/06_wnet.ipynb #212b399e
+# %% ../nbs/06_wnet.ipynb #5e3ec70b
 CRITERIA = {"overfit_psnr_db": (">=", 35.0), "overfit_miou": (">=", 0.98), "wnet_miou": (">=", 0.65), "above_colour": (">=", 0.10),
             "above_colour_and_position": (">=", 0.10), "soft_n_cut_error": ("<=", 1e-6)}  # fmt: skip
 
@@ -651,7 +651,7 @@ def evaluate(reader: TextureReader, n: int = 150) -> dict[str, float]:
             "wnet_miou": found, "kmeans_colour": colour, "kmeans_colour_and_position": placed, "above_colour": found - colour,
             "above_colour_and_position": found - placed, "soft_n_cut_error": n_cut_error()}  # fmt: skip
 
-# %% ../nbs/06_wnet.ipynb #c0d2c230
+# %% ../nbs/06_wnet.ipynb #2c605b69
 def checked_parameters(**given) -> None:
     """InputError unless every value is a whole number in its range."""
     least = {"image_size": 16, "scenes": 2, "crop": 16, "classes": 2, "batch_size": 2, "overfit_size": 16}
@@ -662,7 +662,7 @@ def checked_parameters(**given) -> None:
     if given["crop"] % 4 or given["image_size"] % 4:
         raise InputError(f"crop={given['crop']}, image_size={given['image_size']}: must be multiples of 4, the side of a cell")
 
-# %% ../nbs/06_wnet.ipynb #ef9e386e
+# %% ../nbs/06_wnet.ipynb #a260055f
 def card(figures: dict[str, float]) -> str:
     """The model card, with what `evaluate` found."""
     table = "\n".join(f"| {name} | {value:.4g} |" for name, value in figures.items())
@@ -682,7 +682,7 @@ it, the paper's reconstruction, of the scene in its own light. `by_heart` saw on
 `imggen evaluate wnet` measures them anew. On pictures of another kind, expect little: it has only ever seen these eight textures.
 """
 
-# %% ../nbs/06_wnet.ipynb #9602e052
+# %% ../nbs/06_wnet.ipynb #bf3bcd21
 def train(run: Run, *, image_size: int = 96, scenes: int = 1500, crop: int = 64, classes: int = 8, widths=(16, 32, 64), steps: int = 1000,
           batch_size: int = 16, lr: float = 2e-3, overfit_size: int = 64, presentations: int = 2000, overfit_epochs: int = 1,
           seed: int = 0) -> TextureReader:  # fmt: skip
