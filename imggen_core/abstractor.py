@@ -499,8 +499,8 @@ def train(run: Run, *, size: int = 64, n_train: int = 20000, n_valid: int = 1000
     net = plain_copy(fit(run, net, learn, valid, epochs=epochs, batch_size=batch_size, lr=lr, damage=damage))
     second = run.part("second", epochs=second_epochs)
     net = fit(second, net, learn, valid, epochs=second_epochs, batch_size=batch_size, lr=lr / 2, damage=damage, unevenness=1.0)
+    net = plain_copy(net)
     if run.main:
-        net = plain_copy(net)
         calibrate(net, valid)
         figures = evaluate(net, max(n_valid, 2))
         run.results(**figures, start=start, cpu_minutes=(run.cpu_seconds + second.cpu_seconds) / 60)
