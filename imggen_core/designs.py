@@ -762,7 +762,7 @@ def joined(ink: np.ndarray, reach: int) -> np.ndarray:
 
 # %% ../nbs/04_designs.ipynb #47181019
 def edges_of(profile: np.ndarray) -> tuple[float, float]:
-    """Where an element begins and ends along one axis, in pixels, from its profile of ink [n], which starts and stops a pixel outside of it."""
+    """Where an element begins and ends along one axis, in pixels, from its profile of ink [n], which has a pixel more on either side."""
     inner = np.median(np.sort(profile)[-max(len(profile) // 3, 1) :])
     lacks = 1 - np.minimum(profile / max(inner, 1e-6), 1)
     near = min(2, len(profile) // 2)
