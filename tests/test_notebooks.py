@@ -205,10 +205,10 @@ def test_lab_keeps_expected_outputs_only_and_points_one_folder_up(tmp_path):
     plain, expected = code(f"def f(x):\n    {BEGIN}\n    return x\n    {END}\nf(1)"), code("f(2)", "expected")
     for cell in (plain, expected):
         cell.outputs, cell.execution_count = [output], 3
-    words = nbformat.v4.new_markdown_cell("[chapter](../../nbs/01_a.ipynb), [solution](01_a.ipynb)")
+    words = nbformat.v4.new_markdown_cell("[chapter](../../nbs/01_a.ipynb), [solution](01_a.ipynb), [it](../solutions/01_a.ipynb)")
     source = notebook(tmp_path / "solutions" / "01_a.ipynb", words, plain, expected)
     lab = make_lab(source)
-    assert lab.cells[0].source == "[chapter](../nbs/01_a.ipynb), [solution](01_a.ipynb)"
+    assert lab.cells[0].source == "[chapter](../nbs/01_a.ipynb), [solution](01_a.ipynb), [it](solutions/01_a.ipynb)"
     assert lab.cells[1].source == f"def f(x):\n    {HOLE}\nf(1)"
     assert lab.cells[1].outputs == [] and lab.cells[2].outputs[0].data["text/plain"] == "42"
     assert [cell.execution_count for cell in lab.cells[1:]] == [None, None]
@@ -295,6 +295,14 @@ def test_outputs_show_no_error_and_no_folder_of_the_authors_machine(path):
             assert output.get("name") != "stderr", f"cell {number} wrote to stderr: {output.text}"
             words = [output.get("text", ""), *(v for k, v in output.get("data", {}).items() if k.startswith("text") or "svg" in k)]
             assert not any(HOMES.search(str(word)) for word in words), f"cell {number}: {words}"
+
+
+@by_name(CHAPTERS + SOLUTIONS + LABS)
+def test_links_lead_somewhere(path):
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "markdown":
+            for link in re.findall(r"\]\((?!https?:|#)([^)\s#]+)", cell.source):
+                assert (path.parent / link).exists(), link
 
 
 @by_name(CHAPTERS + SOLUTIONS)

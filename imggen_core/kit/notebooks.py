@@ -300,7 +300,8 @@ def make_lab(source: Path) -> nbformat.NotebookNode:
         lab.metadata.pop(key, None)
     for number, cell in enumerate(lab.cells, 1):
         if cell.cell_type == "markdown":
-            cell.source = cell.source.replace("](../../", "](../")  # a lab lies one folder higher than its solution
+            for old, new in (("../../", "../"), ("../solutions/", "solutions/")):  # a lab lies one folder higher than its solution
+                cell.source = cell.source.replace(f"]({old}", f"]({new}")
         elif cell.cell_type == "code":
             cell.source = make_hole(cell.source, f"{shown(source)}, cell {number}")
             cell.execution_count = None
