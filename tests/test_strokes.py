@@ -249,8 +249,10 @@ def test_to_tiles_and_back_changes_nothing(size):
 def test_no_tile_with_ink_is_left_out(kind, numbers, width, rounded):
     d = one(paper(48, 48), kind, numbers, width if FREE[kind, 6] else 0, None, rounded)
     d = strokes.moved(d, torch.tensor([True]), torch.zeros(1, 10))  # numbers in range
-    bends = np.linalg.norm(np.diff(np.reshape(numbers[: 6 if kind == CURVE else 4], (-1, 2)), axis=0), axis=1)
+    legs = np.diff(np.reshape(numbers[: 6 if kind == CURVE else 4], (-1, 2)), axis=0)
+    bends = np.linalg.norm(legs, axis=1)
     assume(kind < LINE or bends.min() > 0.5)  # a stroke of no length has no direction
+    assume(kind != CURVE or legs[0] @ legs[-1] > -0.999 * bends[0] * bends[-1])  # nor has a curve where it turns back upon itself
     radii = d.shape[0, 2:4]
     assume(kind not in (ELLIPSE, RING) or (radii.max() < 5 * radii.min() and radii.min() > width))  # the distance is first-order
     corners = strokes.tile_corners(48, 48)
