@@ -26,7 +26,7 @@ def explore(sampler, seed: int | None = 0, n: int = 1, name: str = "model", **fi
 
     `seed=None` leaves the seed's slider out, for what draws the same whatever the seed.
     """
-    controls = {} if seed is None else {"seed": Slider(seed, 0, max(99, seed), 1, "the noise it starts from")}
+    controls = {} if seed is None else {"seed": Slider(seed, 0, max(99, seed), 1, "which one: each seed gives another")}
     controls |= {control: value for control, value in sampler.controls.items() if control not in fixed}
     return move(lambda seed=0, **given: pictures(sampler, n, seed, **fixed, **given), title=name, **controls)
 
