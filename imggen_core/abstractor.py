@@ -128,6 +128,8 @@ class Abstractor(nn.Module, PyTorchModelHubMixin, Sampler):
     """
 
     def __init__(self, width: int = 64, cells: int = 8, stem: str = "columns", size: int = 64):
+        if not isinstance(width, int) or width < 1:
+            raise InputError(f"width={width!r}: must be a whole number of at least 1")
         super().__init__()
         self.settings = {"width": width, "cells": cells, "stem": stem, "size": size}
         self.size, self.cells, pooled = size, cells, 8 * width * (1 + cells)

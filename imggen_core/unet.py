@@ -81,6 +81,8 @@ class UNet(nn.Module, PyTorchModelHubMixin, Sampler):
     """
 
     def __init__(self, width: int = 16, colours: int = len(designs.COLOURS), skips: tuple = (1, 2, 3, 4), size: int = 64):
+        if not isinstance(width, int) or width < 1:
+            raise InputError(f"width={width!r}: must be a whole number of at least 1")
         super().__init__()
         channels = [width * 2**level for level in range(5)]
         self.skips, self.size = tuple(skips), size

@@ -405,3 +405,9 @@ def test_the_lab_accepts_its_answers_and_names_what_is_not_filled_in(exercise):
 @pytest.mark.parametrize("exercise, old, new", LAB.mistakes())
 def test_the_lab_rejects_wrong_answers(exercise, old, new):
     LAB.rejects(exercise, old, new)
+
+
+@pytest.mark.parametrize("width", [0, -3, 1.5])
+def test_a_width_that_is_none_gets_one_line(width):
+    with pytest.raises(InputError, match="width=.*at least 1"):
+        ab.Abstractor(width)

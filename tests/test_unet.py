@@ -487,3 +487,9 @@ def test_the_labs_check_accepts_the_answer_and_names_a_hole(exercise):
 @pytest.mark.parametrize("exercise, old, new", LAB.mistakes())
 def test_the_labs_check_rejects_a_wrong_answer(exercise, old, new):
     LAB.rejects(exercise, old, new)
+
+
+@pytest.mark.parametrize("width", [0, -3, 1.5])
+def test_a_width_that_is_none_gets_one_line(width):
+    with pytest.raises(InputError, match="width=.*at least 1"):
+        unet.UNet(width)
