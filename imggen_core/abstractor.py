@@ -80,6 +80,8 @@ def resnet18(width: int = 64, stem: str = "columns") -> nn.Sequential:
 
     width: channels of the first stage (64 as published); stem: see STEMS.
     """
+    if not isinstance(width, int) or width < 1:
+        raise InputError(f"width={width!r}: must be a whole number of at least 1")
     net, (stride, pool) = torchvision.models.resnet18(), STEMS[stem]
     net.conv1, net.maxpool = nn.Conv2d(4, width, 7, stride=stride, padding=3, bias=False), pool()
     if width != 64:
@@ -128,8 +130,6 @@ class Abstractor(nn.Module, PyTorchModelHubMixin, Sampler):
     """
 
     def __init__(self, width: int = 64, cells: int = 8, stem: str = "columns", size: int = 64):
-        if not isinstance(width, int) or width < 1:
-            raise InputError(f"width={width!r}: must be a whole number of at least 1")
         super().__init__()
         self.settings = {"width": width, "cells": cells, "stem": stem, "size": size}
         self.size, self.cells, pooled = size, cells, 8 * width * (1 + cells)
