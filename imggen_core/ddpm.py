@@ -9,7 +9,7 @@ __all__ = ['SCHEDULES', 'KINDS', 'PICTURES', 'Pictures', 'alpha_bar', 'at', 'q_s
            'DenoisingUNet', 'EMA', 'fast', 'checked_count', 'checked_size', 'DDPM', 'denoising_loss', 'rate', 'fit',
            'train']
 
-# %% ../nbs/09_ddpm.ipynb #dd9d7934
+# %% ../nbs/09_ddpm.ipynb #19af44a5
 import copy
 import math
 
@@ -24,7 +24,7 @@ from .kit.run import Run
 from .kit.sampler import Sampler, Slider, checked, generator
 from .kit.settings import InputError, nearest
 
-# %% ../nbs/09_ddpm.ipynb #c72b4a59
+# %% ../nbs/09_ddpm.ipynb #04fb4da1
 class Pictures:
     """The first `n` designs of a split, wholly in memory: images uint8 [N,3,H,W], meta {goal, format, tone [N], grammar [N,4]}."""
 
@@ -46,7 +46,7 @@ class Pictures:
         """`n` designs, drawn with the global random state."""
         return self[torch.randint(len(self), (n,)).to(self.images.device)]
 
-# %% ../nbs/09_ddpm.ipynb #b630fe25
+# %% ../nbs/09_ddpm.ipynb #4620e32a
 SCHEDULES = ("linear", "cosine", "zero-snr")
 KINDS = ("epsilon", "v", "x0")
 
@@ -69,7 +69,7 @@ def alpha_bar(schedule: str = "cosine", T: int = 1000) -> Tensor:
         signal = (signal - signal[-1]) * signal[0] / (signal[0] - signal[-1])
     return (signal**2).float()
 
-# %% ../nbs/09_ddpm.ipynb #6359ee52
+# %% ../nbs/09_ddpm.ipynb #7895d71a
 def at(values: Tensor, t, like: Tensor) -> Tensor:
     """`values` [T] at steps t ([B] or a number), shaped to multiply `like` [B,...]; at step -1, the clean picture, it is 1."""
     t = torch.as_tensor(t, device=values.device)
@@ -81,7 +81,7 @@ def q_sample(x0: Tensor, t, noise: Tensor, alpha_bar: Tensor) -> Tensor:
     bar = at(alpha_bar, t, x0)
     return bar.sqrt() * x0 + (1 - bar).sqrt() * noise
 
-# %% ../nbs/09_ddpm.ipynb #5e4f09d7
+# %% ../nbs/09_ddpm.ipynb #9362b029
 def checked_kind(kind: str) -> str:
     """`kind` if it is one of KINDS; InputError otherwise."""
     if kind not in KINDS:
@@ -105,7 +105,7 @@ def both(x_t: Tensor, prediction: Tensor, t, alpha_bar: Tensor, kind: str) -> tu
         return signal * x_t - sigma * prediction, signal * prediction + sigma * x_t
     return prediction, (x_t - signal * prediction) / sigma
 
-# %% ../nbs/09_ddpm.ipynb #c94d7c80
+# %% ../nbs/09_ddpm.ipynb #a00c1e42
 def min_snr_weight(t: Tensor, alpha_bar: Tensor, kind: str, gamma: float = 5.0) -> Tensor:
     """The weight [B] of a squared error at steps t [B], by which each kind weighs the error of x0 by min(SNR, gamma) (Hang et al. 2023)."""
     bar = alpha_bar[t]
@@ -114,7 +114,7 @@ def min_snr_weight(t: Tensor, alpha_bar: Tensor, kind: str, gamma: float = 5.0) 
         return (gamma / snr).clamp(max=1)
     return snr.clamp(max=gamma) / (snr + 1 if kind == "v" else 1)
 
-# %% ../nbs/09_ddpm.ipynb #2f73a44c
+# %% ../nbs/09_ddpm.ipynb #4f299baa
 def q_posterior(x0: Tensor, x_t: Tensor, t, alpha_bar: Tensor) -> tuple[Tensor, Tensor]:
     """Mean [B,...] and variance (to broadcast) of x_{t-1} when x0 and x_t are known (Ho et al. 2020, eq. 6 and 7)."""
     bar, before = at(alpha_bar, t, x_t), at(alpha_bar, torch.as_tensor(t) - 1, x_t)
@@ -128,7 +128,7 @@ def ddpm_step(x_t: Tensor, prediction: Tensor, t, alpha_bar: Tensor, kind: str =
     mean, variance = q_posterior(both(x_t, prediction, t, alpha_bar, kind)[0], x_t, t, alpha_bar)
     return mean + variance.sqrt() * (torch.randn_like(x_t) if noise is None else noise)
 
-# %% ../nbs/09_ddpm.ipynb #4e891f63
+# %% ../nbs/09_ddpm.ipynb #1df33085
 def ddim_step(x_t: Tensor, prediction: Tensor, t, t_next, alpha_bar: Tensor, kind: str = "epsilon", eta: float = 0.0,
               noise: Tensor | None = None) -> Tensor:  # fmt: skip
     """From step t to an earlier t_next (-1: the clean picture), any distance; eta 0 adds no noise, 1 as much as DDPM (Song et al. 2021).
@@ -141,7 +141,7 @@ def ddim_step(x_t: Tensor, prediction: Tensor, t, t_next, alpha_bar: Tensor, kin
     x = bar_next.sqrt() * x0 + (1 - bar_next - sigma**2).clamp(min=0).sqrt() * epsilon
     return x + sigma * (torch.randn_like(x_t) if noise is None else noise) if eta else x
 
-# %% ../nbs/09_ddpm.ipynb #66bd83e3
+# %% ../nbs/09_ddpm.ipynb #35588e10
 def sampling_times(T: int, steps: int) -> list[int]:
     """`steps` of the steps 0..T-1, evenly spaced, from T-1 downward ("trailing", Lin et al. 2024)."""
     if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= T:
@@ -173,20 +173,20 @@ def ddpm_sample(predict, draw, alpha_bar: Tensor, kind: str) -> Tensor:
         x = ddpm_step(x, x0, t, alpha_bar, "x0", draw())
     return x
 
-# %% ../nbs/09_ddpm.ipynb #7becf40e
+# %% ../nbs/09_ddpm.ipynb #1782b8d9
 def noises(n: int, seed: int, *shape: int, first: int = 0, device="cpu"):
     """A function that draws [n, *shape] of noise at each call: row i from picture first+i's own generator, whatever n is."""
     own = [generator(seed, first + i) for i in range(n)]
     return lambda: torch.stack([torch.randn(shape, generator=one) for one in own]).to(device)
 
-# %% ../nbs/09_ddpm.ipynb #895663c1
+# %% ../nbs/09_ddpm.ipynb #c1e9a147
 def time_embedding(t: Tensor, width: int) -> Tensor:
     """Steps t [B] as cosines and sines of width/2 frequencies, from 1 to about 1/10000: [B,width] (Vaswani et al. 2017)."""
     frequencies = torch.exp(-math.log(10000) * torch.arange(width // 2, device=t.device) / (width // 2))
     angles = t[:, None].float() * frequencies
     return torch.cat([angles.cos(), angles.sin()], 1)
 
-# %% ../nbs/09_ddpm.ipynb #0117bc0a
+# %% ../nbs/09_ddpm.ipynb #8fd1e6cb
 class ChannelNorm(nn.LayerNorm):
     """LayerNorm over the channels of each pixel of [B,C,H,W]: next to each other in memory when the layout is channels-last."""
 
@@ -194,7 +194,7 @@ class ChannelNorm(nn.LayerNorm):
         weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
         return F.layer_norm(x.permute(0, 2, 3, 1), self.normalized_shape, weight, bias, self.eps).permute(0, 3, 1, 2)
 
-# %% ../nbs/09_ddpm.ipynb #03f46cf1
+# %% ../nbs/09_ddpm.ipynb #2ed9d390
 class ResidualBlock(nn.Module):
     """[B,before,H,W] and a time's embedding [B,embedding] to [B,after,H,W]: its shortcut, plus two convolutions that begin at zero."""
 
@@ -211,7 +211,7 @@ class ResidualBlock(nn.Module):
         scale, shift = self.time(embedding)[:, :, None, None].chunk(2, 1)
         return self.skip(x) + self.conv2(F.silu(self.norm2(h) * (1 + scale) + shift))
 
-# %% ../nbs/09_ddpm.ipynb #3d4cdae9
+# %% ../nbs/09_ddpm.ipynb #7e618ab1
 class Attention(nn.Module):
     """softmax(QKᵀ/√d)V of the pixels of [B,C,H,W] over themselves, or over tokens [B,K,context]; added to what came in.
 
@@ -239,7 +239,7 @@ class SelfAttention(Attention):
     def forward(self, x: Tensor, tokens: Tensor | None = None) -> Tensor:
         return super().forward(x)
 
-# %% ../nbs/09_ddpm.ipynb #c83610f3
+# %% ../nbs/09_ddpm.ipynb #d3b40d40
 class Block(nn.Module):
     """A residual block, then attention where there is one."""
 
@@ -251,7 +251,7 @@ class Block(nn.Module):
         x = self.residual(x, embedding)
         return self.attention(x, tokens) if self.attention else x
 
-# %% ../nbs/09_ddpm.ipynb #3ebf21fc
+# %% ../nbs/09_ddpm.ipynb #6a627406
 class DenoisingUNet(nn.Module):
     """x_t [B,3,H,W] and steps [B] to [B,3,H,W]. widths: channels of each level; stem: pixels of a patch's side; blocks: per level.
 
@@ -296,7 +296,7 @@ class DenoisingUNet(nn.Module):
             h = layer(torch.cat([h, kept.pop()], 1), embedding, tokens) if isinstance(layer, Block) else layer(h)
         return F.pixel_shuffle(self.leave(F.silu(self.norm(h))), self.stem)
 
-# %% ../nbs/09_ddpm.ipynb #7eb11385
+# %% ../nbs/09_ddpm.ipynb #bc1b3eed
 class EMA:
     """A slow copy `net` of a network: at every update it moves by 1 - decay, at most, towards the network; faster at the beginning.
 
@@ -323,7 +323,7 @@ class EMA:
         self.updates = state["updates"]
         self.net.load_state_dict(state["net"])
 
-# %% ../nbs/09_ddpm.ipynb #64129ea6
+# %% ../nbs/09_ddpm.ipynb #63e7ed5e
 def fast(device) -> torch.autocast:
     """A context in which networks compute in bfloat16, where the device does that natively."""
     device = torch.device(device)
@@ -346,7 +346,7 @@ def checked_size(size: int, widths, stem: int) -> int:
         raise InputError(f"size={size}: must be a multiple of {part} — with a stem of {stem} and {len(widths)} levels")
     return size
 
-# %% ../nbs/09_ddpm.ipynb #86bb175d
+# %% ../nbs/09_ddpm.ipynb #2ece3f22
 PICTURES = 64  # that are sampled at a time: bounds the memory
 
 
@@ -386,7 +386,7 @@ class DDPM(nn.Module, PyTorchModelHubMixin, Sampler):
             parts.append((ddim_sample(self.denoise, draw, self.alpha_bar, "x0", **given).cpu() / 2 + 0.5).clamp(0, 1))
         return torch.cat(parts)
 
-# %% ../nbs/09_ddpm.ipynb #77d5ec61
+# %% ../nbs/09_ddpm.ipynb #02d4cf50
 def denoising_loss(net, x0: Tensor, alpha_bar: Tensor, kind: str, gamma: float | None = 5.0) -> Tensor:
     """The squared error of `net(x_t, t)` at random steps, a mean over the batch x0 [B,3,H,W]; min-SNR-weighted unless gamma is None."""
     t = torch.randint(len(alpha_bar), (len(x0),), device=x0.device)
@@ -400,9 +400,9 @@ def rate(step: int, steps: int) -> float:
     """The learning rate's factor at `step` of `steps`: up over the first 50, down to nearly 0 over the last 30 %."""
     return min(1.0, (step + 1) / 50) * min(1.0, max(0.02, (1 - step / steps) / 0.3))
 
-# %% ../nbs/09_ddpm.ipynb #73c5bf7c
+# %% ../nbs/09_ddpm.ipynb #95b2aced
 def fit(run: Run, net: nn.Module, data: Pictures, loss_of, *, steps: int, batch_size: int, lr: float, decay: float = 0.995) -> nn.Module:
-    """Train `net` for `steps` batches on `loss_of(net, x0)`; returns the slow copy of its weights (EMA), on the run's device."""
+    """Train `net` for `steps` batches on `loss_of(net, x0, meta)`; returns the slow copy of its weights (EMA), on the run's device."""
     run.clip = 1.0
     net = net.to(run.device, memory_format=torch.channels_last)
     ema, opt = EMA(net, decay), torch.optim.AdamW(net.parameters(), lr, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
@@ -410,21 +410,20 @@ def fit(run: Run, net: nn.Module, data: Pictures, loss_of, *, steps: int, batch_
     for step in run.steps(steps):
         for group in opt.param_groups:
             group["lr"] = lr * rate(step, steps)
-        x0, _ = data.batch(batch_size // run.processes)
-        run.step(loss_of(net, x0), opt)
-        ema.update(run.unwrap(net))
+        if run.step(loss_of(net, *data.batch(batch_size // run.processes)), opt):
+            ema.update(run.unwrap(net))
         if (step + 1) % 50 == 0 or step + 1 == steps:
             run.log(loss=run.mean_loss)
     return ema.net
 
-# %% ../nbs/09_ddpm.ipynb #ef9d2fea
+# %% ../nbs/09_ddpm.ipynb #198f8196
 def train(run: Run, *, size: int = 64, n_train: int = 16000, steps: int = 1500, batch_size: int = 16, lr: float = 0.001, widths=(64, 128),
           stem: int = 4, kind: str = "x0", schedule: str = "cosine", decay: float = 0.995, seed: int = 0) -> DDPM:  # fmt: skip
     """Train a DDPM on designs and keep the slow copy of its weights as the run's model."""
     torch.manual_seed(seed)
     model, data = DDPM(size, widths, stem, kind, schedule), Pictures("train", size, n_train, run.device)
     bar = model.alpha_bar.to(run.device)
-    model = fit(run, model, data, lambda net, x0: denoising_loss(net, x0, bar, kind), steps=steps, batch_size=batch_size, lr=lr,
+    model = fit(run, model, data, lambda net, x0, _: denoising_loss(net, x0, bar, kind), steps=steps, batch_size=batch_size, lr=lr,
                 decay=decay)
     if run.main:
         run.keep(model, "> a diffusion model of designs", model.sample(16))
