@@ -54,6 +54,7 @@ lab: $(STAMP)
 	@$(BIN)/imggen lab
 
 bench: $(STAMP)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@$(BIN)/python -m pytest -s -o addopts= -o python_files='test_*.py bench_*.py' tests/benchmarks
 
 studio:
