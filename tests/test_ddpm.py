@@ -1,0 +1,510 @@
+"""Chapter 09: schedules and steps against diffusers', the samplers, the network, EMA, training, what ships, the lab."""
+
+import copy
+import inspect
+import json
+import math
+import os
+import subprocess
+import sys
+
+import diffusers
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from labs import Lab
+
+from imggen_core import ddpm
+from imggen_core.designs import Designs
+from imggen_core.kit import zoo
+from imggen_core.kit.run import Run
+from imggen_core.kit.sampler import noise as noise_of
+from imggen_core.kit.settings import InputError, scale_parameters
+
+SMALL = {"size": 32, "n_train": 24, "steps": 10, "batch_size": 4, "widths": (8, 16), "stem": 2, "n_test": 4}
+NAMES = {"epsilon": "epsilon", "v": "v_prediction", "x0": "sample"}
+SCHEDULERS = {
+    "linear": {"beta_schedule": "linear"},
+    "cosine": {"beta_schedule": "squaredcos_cap_v2"},
+    "zero-snr": {"beta_schedule": "linear", "rescale_betas_zero_snr": True},
+}
+
+
+def theirs(cls, schedule: str, kind: str = "epsilon", **more):
+    """The scheduler of diffusers that should compute the same, in double precision: far from x0, ε cancels to five digits in single."""
+    scheduler = cls(1000, 1e-4, 0.02, prediction_type=NAMES[kind], clip_sample=False, **SCHEDULERS[schedule], **more)
+    scheduler.alphas_cumprod = scheduler.alphas_cumprod.double()
+    return scheduler
+
+
+def possible(schedule: str, kind: str, t: int) -> bool:
+    return not (schedule == "zero-snr" and kind == "epsilon" and t == 999)  # x0 cannot be told from noise alone
+
+
+def three(seed: int = 0, shape=(4, 3, 8, 8)):
+    """A picture, what a network says of it, and noise."""
+    return torch.randn(3, *shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module")
+def small():
+    torch.manual_seed(0)
+    model = ddpm.DDPM(16, (8, 16), 2)
+    torch.nn.init.normal_(model.net.leave.weight, std=0.1)  # it begins at zero
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return zoo.load("ddpm")
+
+
+# ---- schedules and steps, against an independent implementation ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("schedule", ddpm.SCHEDULES)
+def test_the_schedules_are_those_of_diffusers(schedule):
+    bar = ddpm.alpha_bar(schedule, 1000)
+    torch.testing.assert_close(bar, theirs(diffusers.DDPMScheduler, schedule).alphas_cumprod.float(), atol=1e-5, rtol=0)
+    assert bar.shape == (1000,) and bar[0] > 0.999 and bar[-1] < 1e-4 and (bar.diff() < 0).all() and (bar >= 0).all()
+
+
+@given(T=st.integers(2, 3000))
+def test_zero_snr_ends_at_zero_and_cosine_nearly(T):
+    assert ddpm.alpha_bar("zero-snr", T)[-1] == 0 and ddpm.alpha_bar("cosine", T)[-1] < 1e-3
+    assert all((ddpm.alpha_bar(name, T).diff() <= 0).all() for name in ddpm.SCHEDULES)
+
+
+@pytest.mark.parametrize("schedule", ddpm.SCHEDULES)
+def test_noise_is_added_as_diffusers_does(schedule):
+    x0, noise, _ = three()
+    t = torch.tensor([0, 17, 500, 999])
+    wanted = theirs(diffusers.DDPMScheduler, schedule).add_noise(x0, noise, t)
+    torch.testing.assert_close(ddpm.q_sample(x0, t, noise, ddpm.alpha_bar(schedule)), wanted, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ddpm.KINDS)
+@pytest.mark.parametrize("schedule", ddpm.SCHEDULES)
+def test_a_ddpm_step_is_that_of_diffusers(schedule, kind):
+    scheduler = theirs(diffusers.DDPMScheduler, schedule, kind)
+    bar, (x_t, said, _) = scheduler.alphas_cumprod, three(1).double()
+    for t in (t for t in (0, 1, 20, 500, 980, 999) if possible(schedule, kind, t)):
+        wanted = scheduler.step(said, t, x_t, generator=torch.Generator().manual_seed(5)).prev_sample
+        noise = torch.randn(x_t.shape, generator=torch.Generator().manual_seed(5), dtype=x_t.dtype)
+        torch.testing.assert_close(ddpm.ddpm_step(x_t, said, t, bar, kind, noise), wanted, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("kind", ddpm.KINDS)
+@pytest.mark.parametrize("schedule", ddpm.SCHEDULES)
+def test_a_ddim_step_is_that_of_diffusers(schedule, kind, eta):
+    scheduler = theirs(diffusers.DDIMScheduler, schedule, kind, set_alpha_to_one=True)
+    scheduler.set_timesteps(50)
+    bar, (x_t, said, noise) = scheduler.alphas_cumprod, three(2).double()
+    for t in (t for t in (19, 20, 500, 979, 999) if possible(schedule, kind, t)):
+        wanted = scheduler.step(said, t, x_t, eta=eta, variance_noise=noise if eta else None).prev_sample
+        made = ddpm.ddim_step(x_t, said, t, max(t - 20, -1), bar, kind, eta, noise)
+        torch.testing.assert_close(made, wanted, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ddpm.KINDS)
+@pytest.mark.parametrize("schedule", ddpm.SCHEDULES)
+def test_steps_on_our_own_schedule_in_single_precision_are_those_of_diffusers(schedule, kind):
+    bar, (x0, noise, _) = ddpm.alpha_bar(schedule), three(6)
+    x0 = x0.clamp(-1, 1)
+    schedulers = theirs(diffusers.DDPMScheduler, schedule, kind), theirs(diffusers.DDIMScheduler, schedule, kind)
+    schedulers[1].set_timesteps(50)
+    for scheduler in schedulers:
+        scheduler.alphas_cumprod = scheduler.alphas_cumprod.float()
+    for t in (t for t in (0, 1, 5, 19, 100, 500, 999) if possible(schedule, kind, t)):
+        x_t, said = ddpm.q_sample(x0, t, noise, bar), ddpm.target_of(kind, x0, noise, t, bar)
+        again = torch.randn(x_t.shape, generator=torch.Generator().manual_seed(5))
+        wanted = schedulers[0].step(said, t, x_t, generator=torch.Generator().manual_seed(5)).prev_sample
+        torch.testing.assert_close(ddpm.ddpm_step(x_t, said, t, bar, kind, again), wanted, atol=1e-5, rtol=1e-5)
+        wanted = schedulers[1].step(said, t, x_t).prev_sample
+        torch.testing.assert_close(ddpm.ddim_step(x_t, said, t, max(t - 20, -1), bar, kind), wanted, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [1, 7, 25, 50, 300, 1000])
+def test_the_steps_are_spaced_as_diffusers_spaces_them(steps):
+    scheduler = theirs(diffusers.DDIMScheduler, "cosine", timestep_spacing="trailing")
+    scheduler.set_timesteps(steps)
+    assert ddpm.sampling_times(1000, steps) == scheduler.timesteps.tolist()
+
+
+def test_a_whole_ddim_sampling_is_that_of_diffusers():
+    scheduler, bar = theirs(diffusers.DDIMScheduler, "cosine", "v", timestep_spacing="trailing"), ddpm.alpha_bar("cosine")
+    scheduler.set_timesteps(10)
+    predict = lambda x, t: 0.3 * x.flip(1) - 0.1  # some network
+    x = first = three(4)[0]
+    for t in scheduler.timesteps:
+        x0 = ddpm.both(x, predict(x, t), int(t), bar, "v")[0].clamp(-1, 1)
+        scheduler.config.prediction_type = "sample"
+        x = scheduler.step(x0, t, x).prev_sample
+    torch.testing.assert_close(ddpm.ddim_sample(predict, lambda: first, bar, "v", 10), x, atol=1e-5, rtol=1e-5)
+
+
+# ---- what must hold of them --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("schedule", ddpm.SCHEDULES)
+def test_ddim_with_eta_1_over_all_steps_is_ddpm(schedule):
+    bar, (x_t, x0, noise) = ddpm.alpha_bar(schedule), three(3)
+    for t in range(0, 1000, 37):
+        made = ddpm.ddim_step(x_t, x0, t, t - 1, bar, "x0", 1.0, noise)
+        torch.testing.assert_close(made, ddpm.ddpm_step(x_t, x0, t, bar, "x0", noise), atol=2e-5, rtol=1e-4)
+
+
+def test_the_posterior_is_bayes_rule():
+    bar, t = ddpm.alpha_bar("linear").double(), 300
+    x0, x_t = torch.tensor([0.7], dtype=torch.float64), torch.tensor([-0.2], dtype=torch.float64)
+    x = torch.linspace(-6, 6, 60001, dtype=torch.float64)
+    alpha = bar[t] / bar[t - 1]
+    log = -((x - bar[t - 1].sqrt() * x0) ** 2) / (2 * (1 - bar[t - 1])) - (x_t - alpha.sqrt() * x) ** 2 / (2 * (1 - alpha))
+    weight = (log - log.max()).exp()
+    weight /= weight.sum()
+    mean, variance = ddpm.q_posterior(x0, x_t, t, bar)
+    assert mean.item() == pytest.approx((weight * x).sum().item(), abs=1e-6)
+    assert variance.item() == pytest.approx((weight * (x - mean) ** 2).sum().item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("schedule", ddpm.SCHEDULES)
+def test_the_posterior_mean_at_0_is_x0_and_certain(schedule):
+    x0, x_t, _ = three()
+    mean, variance = ddpm.q_posterior(x0, x_t, 0, ddpm.alpha_bar(schedule))
+    torch.testing.assert_close(mean, x0, atol=1e-4, rtol=0)
+    assert (variance == 0).all()
+
+
+@given(t=st.integers(0, 998), schedule=st.sampled_from(ddpm.SCHEDULES), kind=st.sampled_from(ddpm.KINDS))
+def test_every_kind_says_the_same_thing(t, schedule, kind):
+    bar, (x0, noise, _) = ddpm.alpha_bar(schedule).double(), three(t, (2, 3, 4, 4)).double()
+    x_t = ddpm.q_sample(x0, t, noise, bar)
+    back = ddpm.both(x_t, ddpm.target_of(kind, x0, noise, t, bar), t, bar, kind)
+    torch.testing.assert_close(torch.stack(back), torch.stack([x0, noise]), atol=1e-4, rtol=1e-4)
+
+
+@given(t=st.integers(0, 998), schedule=st.sampled_from(ddpm.SCHEDULES), gamma=st.floats(0.5, 20))
+def test_min_snr_weighs_the_error_of_x0_alike_for_every_kind(t, schedule, gamma):
+    bar = ddpm.alpha_bar(schedule).double()
+    snr = bar[t] / (1 - bar[t])
+    for kind, as_x0 in (("x0", 1.0), ("epsilon", snr), ("v", snr + 1)):
+        weight = ddpm.min_snr_weight(torch.tensor([t]), bar, kind, gamma)
+        assert (weight * as_x0).item() == pytest.approx(min(snr.item(), gamma), rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["v", "x0"])
+def test_a_step_without_any_signal_has_no_weight_and_no_nan(kind):
+    bar, (x_t, said, _) = ddpm.alpha_bar("zero-snr"), three()
+    assert ddpm.min_snr_weight(torch.tensor([999]), bar, kind) == 0
+    assert torch.isfinite(ddpm.ddim_step(x_t, said, 999, 979, bar, kind)).all()
+
+
+def test_the_ideal_denoiser_gives_the_mean_at_first_and_a_known_picture_in_the_end():
+    known, bar = three(7)[0].clamp(-1, 1), ddpm.alpha_bar("cosine")
+    noise = three(8)[0]
+    torch.testing.assert_close(ddpm.ideal_denoise(noise, 999, known, bar), known.mean(0).expand_as(known), atol=0.02, rtol=0)
+    torch.testing.assert_close(ddpm.ideal_denoise(ddpm.q_sample(known, 100, noise, bar), 100, known, bar), known, atol=1e-4, rtol=0)
+    made = ddpm.ddim_sample(lambda x, t: ddpm.ideal_denoise(x, t, known, bar), ddpm.noises(6, 0, 3, 8, 8), bar, "x0", 50)
+    assert (torch.cdist(made.flatten(1), known.flatten(1)).min(1).values < 0.01).all()
+
+
+def test_a_flow_that_is_always_right_is_sampled_exactly():
+    x0, noise, _ = three(9)
+    x0 = x0.clamp(-1, 1)
+    torch.testing.assert_close(ddpm.flow_sample(lambda x, t: noise - x0, lambda: noise, 3), x0, atol=1e-5, rtol=0)
+    assert ddpm.flow_loss(lambda x, t: torch.zeros_like(x), torch.zeros(64, 3, 8, 8)).item() == pytest.approx(1, abs=0.1)
+
+
+def test_the_loss_is_what_its_formula_says():
+    bar, (x0, _, _) = ddpm.alpha_bar("cosine"), three()
+    torch.manual_seed(3)
+    loss = ddpm.denoising_loss(lambda x, t: 0.5 * x, x0, bar, "x0")
+    torch.manual_seed(3)
+    t, noise = torch.randint(1000, (4,)), torch.randn_like(x0)
+    wanted = 0.0
+    for k in range(4):
+        b = bar[t[k]].item()
+        x_t = math.sqrt(b) * x0[k] + math.sqrt(1 - b) * noise[k]
+        wanted += min(b / (1 - b), 5) * (0.5 * x_t - x0[k]).square().mean().item() / 4
+    assert loss.item() == pytest.approx(wanted, rel=1e-4)
+
+
+# ---- the network -------------------------------------------------------------------------------------------------------
+
+
+def test_a_fresh_network_answers_zero():
+    net = ddpm.DenoisingUNet((8, 16), 2)
+    assert (net(torch.randn(2, 3, 16, 16), torch.tensor([3, 999])) == 0).all()
+
+
+@pytest.mark.parametrize("widths, stem, blocks, size", [((8,), 1, 1, 8), ((8, 16), 4, 2, 32), ((8, 8, 16), 2, 1, 16), ((16, 8), 8, 1, 64)])
+def test_any_widths_stem_and_blocks_give_a_picture_of_the_same_size(widths, stem, blocks, size):
+    net = ddpm.DenoisingUNet(widths, stem, blocks)
+    assert net(torch.randn(2, 3, size, size), torch.tensor([3, 999])).shape == (2, 3, size, size)
+
+
+def test_the_answer_depends_on_time_and_each_picture_on_itself_alone(small):
+    x = torch.randn(3, 3, 16, 16)
+    for parameter in small.net.parameters():  # what begins at zero hides nothing
+        torch.nn.init.normal_(parameter, std=0.1)
+    with torch.no_grad():
+        early, late = small.net(x, torch.full((3,), 5)), small.net(x, torch.full((3,), 900))
+        alone = small.net(x[1:2], torch.tensor([5]))
+    assert (early - late).abs().max() > 1e-3
+    torch.testing.assert_close(early[1:2], alone, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("context", [None, 6])
+def test_attention_is_that_of_pytorch(context):
+    attention, x = ddpm.Attention(8, context, heads=2), torch.randn(2, 8, 4, 4)
+    torch.nn.init.normal_(attention.out.weight)
+    tokens = torch.randn(2, 5, context) if context else None
+    pixels = attention.norm(x).flatten(2).transpose(1, 2)
+    weights = {"q_proj_weight": attention.q.weight, "k_proj_weight": attention.kv.weight[:8], "v_proj_weight": attention.kv.weight[8:]}
+    bias = torch.cat([attention.q.bias, attention.kv.bias])
+    over = pixels if tokens is None else tokens
+    out, _ = torch.nn.functional.multi_head_attention_forward(
+        pixels.transpose(0, 1), over.transpose(0, 1), over.transpose(0, 1), 8, 2, None, bias, None, None, False, 0.0,
+        attention.out.weight, attention.out.bias, use_separate_proj_weight=True, **weights)  # fmt: skip
+    torch.testing.assert_close(attention(x, tokens), x + out.permute(1, 2, 0).unflatten(2, (4, 4)), atol=1e-5, rtol=1e-4)
+
+
+def test_tokens_reach_an_attention_that_wants_them_and_no_other():
+    x, t, tokens = torch.randn(2, 3, 16, 16), torch.tensor([3, 700]), torch.randn(2, 3, 6)
+    for attention, moves in ((ddpm.SelfAttention, False), (lambda channels: ddpm.Attention(channels, 6), True)):
+        torch.manual_seed(0)
+        net = ddpm.DenoisingUNet((8, 16), 2, attention=attention)
+        for parameter in net.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)
+        with torch.no_grad():
+            assert ((net(x, t, tokens) - net(x, t, tokens + 1)).abs().max() > 1e-4) == moves
+
+
+# ---- EMA ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_slow_copy_is_the_sum_that_its_formula_says():
+    net = torch.nn.Linear(1, 1, bias=False)
+    net.register_buffer("seen", torch.tensor(0.0))
+    ema, slow = ddpm.EMA(net, 0.5), net.weight.item()
+    for k in range(8):
+        with torch.no_grad():
+            net.weight.fill_(float(k * k)), net.seen.fill_(k)
+        ema.update(net)
+        d = min(0.5, (1 + k) / (10 + k))
+        slow = d * slow + (1 - d) * k * k
+    assert ema.net.weight.item() == pytest.approx(slow, rel=1e-5) and ema.net.seen == 7 and ema.updates == 8
+    other = ddpm.EMA(torch.nn.Linear(1, 1, bias=False).register_buffer("seen", torch.tensor(0.0)) or net, 0.5)
+    other.load_state_dict(copy.deepcopy(ema.state_dict()))
+    assert other.updates == 8 and torch.equal(other.net.weight, ema.net.weight)
+    assert not any(p.requires_grad for p in ema.net.parameters())
+
+
+# ---- sampling ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_picture_i_is_the_same_whatever_n_is(small, eta, monkeypatch):
+    many = small.sample(5, seed=4, steps=3, eta=eta)
+    assert many.shape == (5, 3, 16, 16) and many.min() >= 0 and many.max() <= 1
+    torch.testing.assert_close(small.sample(2, seed=4, steps=3, eta=eta), many[:2], atol=0.02, rtol=0)
+    monkeypatch.setattr(ddpm, "PICTURES", 2)
+    torch.testing.assert_close(small.sample(5, seed=4, steps=3, eta=eta), many, atol=0.02, rtol=0)
+    assert torch.equal(small.sample(5, seed=4, steps=3, eta=eta), small.sample(5, seed=4, steps=3, eta=eta))
+
+
+def test_the_first_noise_is_the_kits():
+    draw = ddpm.noises(2, 9, 3, 4, 4, first=1)
+    assert torch.equal(draw(), noise_of(3, 9, 3, 4, 4)[1:]) and not torch.equal(draw(), noise_of(3, 9, 3, 4, 4)[1:])
+
+
+def test_memory_is_bounded_however_many_pictures(small):
+    largest = 0
+
+    def make(draw):
+        nonlocal largest
+        x = draw()
+        largest = max(largest, len(x))
+        return x
+
+    assert ddpm.generate(make, 1000, 0, 3, 2, 2).shape == (1000, 3, 2, 2) and largest == ddpm.PICTURES
+
+
+def test_thousand_steps_of_ddpm_end_in_a_picture(small):
+    made = ddpm.ddpm_sample(lambda x, t: torch.zeros_like(x), ddpm.noises(2, 0, 3, 4, 4), ddpm.alpha_bar("cosine", 50), "x0")
+    assert (made == 0).all()
+
+
+@pytest.mark.parametrize("wrong, part", [
+    (lambda: ddpm.alpha_bar("quadratic"), "linear, cosine, zero-snr"), (lambda: ddpm.alpha_bar("linear", 1), "T=1"),
+    (lambda: ddpm.DDPM(16, (8, 16), 2, kind="noise"), "epsilon, v, x0"), (lambda: ddpm.DDPM(18, (8, 16), 4), "multiple of 8"),
+    (lambda: ddpm.DDPM(16, (8, 10), 2), "multiples of 4"), (lambda: ddpm.DDPM(16, (8, 0), 2), "widths=0"),
+    (lambda: ddpm.DDPM(16, (8, 16), 2, kind="epsilon", schedule="zero-snr"), "v or x0"),
+    (lambda: ddpm.ddim_step(*three()[:2], 5, 4, ddpm.alpha_bar(), "noise"), "epsilon, v, x0"),
+    (lambda: ddpm.sampling_times(1000, 0), "from 1 to 1000"), (lambda: ddpm.sampling_times(1000, 1001), "from 1 to 1000"),
+    (lambda: ddpm.sampling_times(1000, 2.5), "whole number")])  # fmt: skip
+def test_wrong_choices_get_one_line(wrong, part):
+    with pytest.raises(InputError, match=part) as error:
+        wrong()
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("given, part", [
+    ({"n": 0}, "n=0"), ({"n": 10**6}, "n=1000000"), ({"n": True}, "n=True"), ({"steps": 0}, "steps=0"), ({"steps": 1001}, "steps=1001"),
+    ({"eta": 1.5}, "eta=1.5"), ({"eta": math.nan}, "eta=nan"), ({"goal": "sell"}, "no control 'goal'")])  # fmt: skip
+def test_wrong_requests_for_samples_get_one_line(small, given, part):
+    with pytest.raises(InputError, match=part) as error:
+        small.sample(**given)
+    assert "\n" not in str(error.value)
+
+
+# ---- training ----------------------------------------------------------------------------------------------------------
+
+
+def test_pictures_are_the_designs():
+    designs, pictures = Designs("valid", 32, 6), ddpm.Pictures("valid", 32, 6)
+    images, _, meta = designs[[0, 3]]
+    x, same = pictures[[0, 3]]
+    torch.testing.assert_close(ddpm.to_unit(x), images, atol=1e-6, rtol=0)
+    assert all(torch.equal(same[name], meta[name]) for name in meta)
+    torch.manual_seed(0)
+    x, meta = pictures.batch(4)
+    torch.manual_seed(0)
+    assert torch.equal(pictures.batch(4)[0], x) and x.shape == (4, 3, 32, 32) and meta["tone"].shape == (4,)
+
+
+class Stopped(Exception):
+    pass
+
+
+def test_resumed_run_ends_bit_identical(tmp_path, monkeypatch):
+    whole = ddpm.train(Run("ddpm", {}, folder=tmp_path / "whole", quiet=True), **SMALL)
+    half, update, done = Run("ddpm", {}, folder=tmp_path / "half", quiet=True, save_seconds=0), ddpm.EMA.update, 0
+
+    def stops_at_six(self, net):
+        nonlocal done
+        update(self, net)
+        done += 1
+        if done == 6:
+            raise Stopped
+
+    monkeypatch.setattr(ddpm.EMA, "update", stops_at_six)
+    with pytest.raises(Stopped):
+        ddpm.train(half, **SMALL)
+    monkeypatch.setattr(ddpm.EMA, "update", update)
+    again = Run("ddpm", {}, folder=tmp_path / "half", quiet=True)
+    assert again.count == 5
+    resumed = ddpm.train(again, **SMALL)
+    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True))
+    figures = [json.loads((tmp_path / name / "results.json").read_text()) for name in ("whole", "half")]
+    assert [each.pop("cpu_minutes") > 0 for each in figures] == [True, True] and figures[0] == figures[1]
+    model = zoo.load(tmp_path / "half")
+    assert torch.equal(model.sample(1, steps=2), resumed.sample(1, steps=2)) and model.net.leave.weight.dtype == torch.float32
+
+
+def test_a_short_training_learns_something(tmp_path):
+    torch.manual_seed(0)
+    net, learn, bar = ddpm.DDPM(32, (8, 16), 2), ddpm.Pictures("train", 32, 64), ddpm.alpha_bar("cosine")
+    x0 = learn[:32][0]
+    before = ddpm.x0_errors(net.denoise, x0, bar)
+    run = Run("ddpm", {}, folder=tmp_path, quiet=True)
+    net = ddpm.fit(run, net, learn, lambda net, x0, _: ddpm.denoising_loss(net, x0, bar, "x0"), steps=80, batch_size=8, lr=0.003, decay=0.9)
+    after = ddpm.x0_errors(net.denoise, x0, bar)
+    assert all(b < 0.6 * a for a, b in zip(before[:2], after, strict=False)), (before, after)
+    assert not net.training and run.history["loss"][-1] < run.history["loss"][0]
+
+
+TWO = """
+import sys, torch
+from imggen_core import ddpm
+from imggen_core.kit.run import Run
+run = Run("ddpm", {}, folder=sys.argv[1], quiet=True)
+weights = torch.cat([p.detach().reshape(-1) for p in ddpm.train(run, **eval(sys.argv[2])).parameters()]).double()
+print("weights", run.processes, weights.sum().item(), weights.abs().sum().item(), flush=True)
+"""
+
+
+def test_two_processes_end_with_equal_weights(tmp_path):
+    (tmp_path / "two.py").write_text(TWO)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(tmp_path / "two.py")]
+    command += [str(tmp_path / "run"), repr(SMALL)]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    said = [line.split() for line in done.stdout.splitlines() if line.startswith("weights")]
+    assert done.returncode == 0 and len(said) == 2, done.stderr
+    assert said[0] == said[1] and said[0][1] == "2"
+    assert zoo.load(tmp_path / "run").size == SMALL["size"]
+
+
+@pytest.mark.parametrize("wrong", [{"size": 34}, {"n_train": 0}, {"steps": -1}, {"batch_size": 0}, {"lr": 0.0}, {"decay": 1.0},
+                                   {"stem": 0}, {"widths": (8, 1.5)}, {"kind": "noise"}, {"schedule": "none"}, {"n_test": 1}])  # fmt: skip
+def test_parameters_that_make_no_sense_get_one_line_that_names_them(wrong, tmp_path):
+    with pytest.raises(InputError) as error:
+        ddpm.train(Run("ddpm", {}, folder=tmp_path, quiet=True), **SMALL | wrong)
+    name = next(iter(wrong))
+    assert (name if name != "n_train" else "n=0") in str(error.value) and "\n" not in str(error.value)
+
+
+def test_full_scale_names_parameters_of_the_chapter():
+    rows = {"row_steps", "row_pictures"}  # those of the tables are the notebook's alone
+    assert scale_parameters("ddpm", "full").keys() <= inspect.signature(ddpm.train).parameters.keys() | rows
+
+
+# ---- what ships --------------------------------------------------------------------------------------------------------
+
+
+def test_the_shipped_model_denoises_as_its_criteria_say(shipped):
+    figures = ddpm.evaluate(shipped, 64, steps=5)
+    assert figures.keys() >= ddpm.CRITERIA.keys() and all(math.isfinite(value) for value in figures.values())
+    for name, (_, bound) in ddpm.CRITERIA.items():
+        if name.startswith("x0"):  # the Fréchet distance needs more pictures: `imggen evaluate ddpm`
+            assert figures[name] <= bound, name
+    said = (zoo.find("ddpm") / "README.md").read_text().split("at t = 200 / 500 / 800, in [-1,1] |")[1].split("|")[0]
+    for name, text in zip(("200", "500", "800"), said.split("/"), strict=True):
+        assert figures[f"x0_error_{name}"] == pytest.approx(float(text), rel=0.05)
+
+
+def test_the_shipped_model_ships_small_and_in_bfloat16():
+    from safetensors.torch import load_file
+
+    folder = zoo.find("ddpm")
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 8e6
+    assert {tensor.dtype for tensor in load_file(folder / "model.safetensors").values()} == {torch.bfloat16}
+
+
+def test_the_shipped_models_samples_are_designs_and_differ(shipped):
+    made = shipped.sample(6, seed=0, steps=10)
+    assert made.std((0, 2, 3)).min() > 0.1 and torch.cdist(made.flatten(1), made.flatten(1)).fill_diagonal_(99).min() > 5
+    flat = [(image - image.flatten(1).mode(1).values[:, None, None]).abs().amax(0).lt(0.06).float().mean() for image in made]
+    assert sorted(flat)[2] > 0.15, "designs have flat pages; noise has none"
+
+
+@pytest.mark.parametrize("control, value", [("steps", 3), ("eta", 1.0)])
+def test_every_slider_of_the_shipped_model_moves_the_picture(shipped, control, value):
+    base = {"steps": 6, "eta": 0.0}
+    assert (shipped.sample(1, 3, **base) - shipped.sample(1, 3, **base | {control: value})).abs().mean() > 0.002
+
+
+# ---- the lab -----------------------------------------------------------------------------------------------------------
+
+WRONG = {
+    "q_sample": [("(1 - bar).sqrt()", "(1 - bar)"), ("bar.sqrt() * x0", "bar * x0"), (".view(-1, 1, 1, 1)", "")],
+    "cosine_schedule": [("** 2", ""), ("/ f[0]", ""), ("torch.arange(T + 1) / T", "torch.arange(T + 1) / (T + 1)")],
+    "from_v": [("signal * x_t - sigma * v", "signal * x_t + sigma * v"), ("signal * v + sigma * x_t", "sigma * v + signal * x_t"),
+               ("bar.sqrt()", "bar")],
+    "ddim_step": [("(1 - bar_next).sqrt()", "(1 - bar).sqrt()"), ("bar_next.sqrt() * x0", "bar.sqrt() * x0"),
+                  ("(x_t - bar.sqrt() * x0) / (1 - bar).sqrt()", "x_t - x0"), ("return", "return x0 if t_next >= 0 else")],
+    "update": [("1 - decay", "decay"), ("(1 + k) / (10 + k)", "(10 + k) / (1 + k)"), ("min(decay", "max(decay")],
+}  # fmt: skip
+LAB = Lab("09_ddpm", WRONG)
+
+
+@pytest.mark.parametrize("exercise", LAB.wrong)
+def test_the_lab_accepts_its_answers_and_names_what_is_not_filled_in(exercise):
+    LAB.accepts(exercise)
+
+
+@pytest.mark.parametrize("exercise, old, new", LAB.mistakes())
+def test_the_lab_rejects_wrong_answers(exercise, old, new):
+    LAB.rejects(exercise, old, new)
