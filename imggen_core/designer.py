@@ -7,7 +7,7 @@ __all__ = ['GUIDANCE', 'STEPS', 'CONTROLS', 'PICTURES', 'LARGEST', 'CRITERIA', '
            'design_loss', 'rounded', 'gallery', 'siblings', 'between', 'as_picture', 'redraw', 'fill_in',
            'seconds_per_picture', 'evaluate', 'card', 'keep', 'checked_numbers', 'train']
 
-# %% ../nbs/10_designer.ipynb #1f482a2b
+# %% ../nbs/10_designer.ipynb #b74fbdf2
 import copy
 import math
 import time
@@ -27,7 +27,7 @@ from .kit.run import Run
 from .kit.sampler import Choice, Sampler, Slider, checked
 from .kit.settings import InputError
 
-# %% ../nbs/10_designer.ipynb #3cecf31b
+# %% ../nbs/10_designer.ipynb #c010871e
 class MetaTokens(nn.Module):
     """V_Meta as tokens [B,3,width]: goal [B] and format [B] (numbers in GOALS and FORMATS), tone [B] in [0,1]; and a learnt null token.
 
@@ -46,7 +46,7 @@ class MetaTokens(nn.Module):
         tokens = torch.stack([self.goal(goal), self.format(format), tone], 1)
         return tokens if dropped is None else torch.where(dropped[:, None, None], self.null, tokens)
 
-# %% ../nbs/10_designer.ipynb #4d805629
+# %% ../nbs/10_designer.ipynb #fd0c2742
 class CrossAttention(nn.Module):
     """The pixels [B,C,H,W] attend to each other, then to the tokens [B,K,context]."""
 
@@ -57,7 +57,7 @@ class CrossAttention(nn.Module):
     def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
         return self.cross(self.own(x), tokens)
 
-# %% ../nbs/10_designer.ipynb #2793a9b4
+# %% ../nbs/10_designer.ipynb #dcb87fdf
 GUIDANCE, STEPS = 2.0, 25  # what is used unless something else is asked for
 CONTROLS = {
     "goal": Choice(GOALS[0], GOALS, "what the design is for"),
@@ -68,7 +68,7 @@ CONTROLS = {
 }
 PICTURES, LARGEST = 50, 2**31  # pictures that are sampled at a time; bytes that they may take together
 
-# %% ../nbs/10_designer.ipynb #94516064
+# %% ../nbs/10_designer.ipynb #f116dff4
 class Designer(nn.Module, PyTorchModelHubMixin, Sampler):
     """A diffusion model of designs that listens: a DenoisingUNet(widths, stem), predicting x0, whose pixels attend to V_Meta's tokens.
 
@@ -77,7 +77,7 @@ class Designer(nn.Module, PyTorchModelHubMixin, Sampler):
 
     controls = CONTROLS
 
-    def __init__(self, size: int = 64, widths=(96, 192), stem: int = 4, context: int = 128, schedule: str = "cosine", T: int = 1000):
+    def __init__(self, size: int = 64, widths=(96, 192), stem: int = 4, context: int = 128, schedule: str = "zero-snr", T: int = 1000):
         super().__init__()
         self.size = checked_size(size, widths, stem)
         self.tokens = MetaTokens(context)
@@ -140,15 +140,18 @@ class Designer(nn.Module, PyTorchModelHubMixin, Sampler):
             made[first : first + PICTURES] = self.design(x, some, guidance, steps).cpu()
         return made
 
-# %% ../nbs/10_designer.ipynb #a6f87bda
-def design_loss(net, x0: Tensor, meta: dict, alpha_bar: Tensor, drop: float = 0.1) -> Tensor:
-    """The min-SNR-weighted squared error of x0 [B,3,H,W] at random steps; a share `drop` of the batch does not hear its V_Meta."""
+# %% ../nbs/10_designer.ipynb #7a58483a
+def design_loss(net, x0: Tensor, meta: dict, alpha_bar: Tensor, drop: float = 0.1, floor: float = 0.2) -> Tensor:
+    """The squared error of x0 [B,3,H,W] at random steps, weighed by the SNR held in floor..5.
+
+    A share `drop` of the batch does not hear its V_Meta {goal, format, tone [B]}.
+    """
     t = torch.randint(len(alpha_bar), (len(x0),), device=x0.device)
     dropped = torch.rand(len(x0), device=x0.device) < drop
     prediction = net(q_sample(x0, t, torch.randn_like(x0), alpha_bar), t, meta, dropped)
-    return ((prediction - x0).square().mean((1, 2, 3)) * min_snr_weight(t, alpha_bar, "x0")).mean()
+    return ((prediction - x0).square().mean((1, 2, 3)) * min_snr_weight(t, alpha_bar, "x0", floor=floor)).mean()
 
-# %% ../nbs/10_designer.ipynb #be57f8c0
+# %% ../nbs/10_designer.ipynb #165598e6
 def rounded(model: Designer) -> Designer:
     """A copy on the CPU, in eval mode, with its weights rounded to bfloat16, as they will ship; they are float32 still."""
     model = copy.deepcopy(model).cpu().eval()
@@ -156,14 +159,14 @@ def rounded(model: Designer) -> Designer:
         part.bfloat16().float()
     return model
 
-# %% ../nbs/10_designer.ipynb #1e316718
+# %% ../nbs/10_designer.ipynb #30fc7583
 def gallery(model: Designer, seed: int = 7) -> Tensor:
     """Sixteen designs, a row for each goal: a calm and a loud poster, a card, a banner; [16,3,size,size] in [0,1]."""
     columns = (("poster", 0.1), ("poster", 0.9), ("card", 0.5), ("banner", 0.5))
     rows = [model.asked(1, goal, format, tone) for goal in GOALS for format, tone in columns]
     return model.sample_for({name: torch.cat([row[name] for row in rows]) for name in rows[0]}, seed)
 
-# %% ../nbs/10_designer.ipynb #111a6803
+# %% ../nbs/10_designer.ipynb #3f5232dc
 def siblings(model: Designer, network, seeds: int = 16, seed: int = 3, guidance: float = GUIDANCE) -> dict[str, float]:
     """For each goal and format at tone 0.5: how far designs of one V_Meta are from each other, from those of others, and real ones.
 
@@ -182,7 +185,7 @@ def siblings(model: Designer, network, seeds: int = 16, seed: int = 3, guidance:
     return {"same_over_other_meta": (within / between_ours[kind[:, None] != kind].mean()).item(),
             "diversity_over_real": (within / between_theirs[same].mean()).item()}  # fmt: skip
 
-# %% ../nbs/10_designer.ipynb #3c9071e2
+# %% ../nbs/10_designer.ipynb #159dc9d1
 def between(model: Designer, seed_a: int, seed_b: int, where: Tensor, guidance: float = GUIDANCE, steps: int = STEPS, **asked) -> Tensor:
     """The designs at `where` [n] in 0..1 on the arc from the noise of `seed_a` to that of `seed_b`: [n,3,size,size] in [0,1].
 
@@ -192,7 +195,7 @@ def between(model: Designer, seed_a: int, seed_b: int, where: Tensor, guidance: 
     a, b = (noises(1, seed, 3, model.size, model.size, device=device)().expand(len(where), -1, -1, -1) for seed in (seed_a, seed_b))
     return model.design(metrics.slerp(a, b, where.to(device)), model.asked(len(where), **asked), guidance, steps).cpu()
 
-# %% ../nbs/10_designer.ipynb #817b1723
+# %% ../nbs/10_designer.ipynb #b3a11d1c
 def as_picture(model: Designer, image: Tensor) -> Tensor:
     """`image` [3,H,W] in [0,1] as [1,3,size,size] on the model's device; InputError if it is no picture."""
     if isinstance(image, Tensor) and image.ndim != 3:
@@ -201,7 +204,7 @@ def as_picture(model: Designer, image: Tensor) -> Tensor:
     image = F.interpolate(image.float(), (model.size, model.size), mode="bilinear", antialias=True, align_corners=False)
     return image.clamp(0, 1).to(model.alpha_bar.device)
 
-# %% ../nbs/10_designer.ipynb #9fa820f6
+# %% ../nbs/10_designer.ipynb #b476c460
 def redraw(model: Designer, image: Tensor, strength: float = 0.6, n: int = 1, seed: int = 0, guidance: float = GUIDANCE, steps: int = STEPS,
            **asked) -> Tensor:  # fmt: skip
     """n designs [n,3,size,size] that begin as `image` [3,H,W] in [0,1], noised up to `strength` (0 nothing, 1 all) of the steps.
@@ -215,7 +218,7 @@ def redraw(model: Designer, image: Tensor, strength: float = 0.6, n: int = 1, se
     noise = noises(n, seed, 3, model.size, model.size, device=image.device)()
     return model.design(q_sample(2 * image - 1, begin, noise, model.alpha_bar), meta, guidance, steps, begin).cpu()
 
-# %% ../nbs/10_designer.ipynb #7cd31876
+# %% ../nbs/10_designer.ipynb #81e17814
 def fill_in(model: Designer, image: Tensor, hole: Tensor, n: int = 1, seed: int = 0, guidance: float = GUIDANCE, steps: int = STEPS,
             **asked) -> Tensor:  # fmt: skip
     """n designs [n,3,size,size] that are `image` [3,H,W] in [0,1] outside of `hole` (a mask [size,size], true where to draw).
@@ -231,13 +234,13 @@ def fill_in(model: Designer, image: Tensor, hole: Tensor, n: int = 1, seed: int 
     keep = lambda x, t: torch.where(hole, x, q_sample(2 * image - 1, t, noise, model.alpha_bar))
     return torch.where(hole, model.design(noise, meta, guidance, steps, keep=keep), image).cpu()
 
-# %% ../nbs/10_designer.ipynb #436acb19
+# %% ../nbs/10_designer.ipynb #fda3c221
 CRITERIA = {
     "fd_over_blur_1": ("<=", 0.4), "goal_accuracy": (">=", 0.9), "format_accuracy": (">=", 0.95), "tone_correlation": (">=", 0.8),
     "same_over_other_meta": ("<=", 0.9), "diversity_over_real": (">=", 0.7), "memorised": ("<=", 0.01), "seconds_per_picture": ("<=", 1.0),
 }  # fmt: skip
 
-# %% ../nbs/10_designer.ipynb #3283d559
+# %% ../nbs/10_designer.ipynb #a8e01a63
 def seconds_per_picture(model: Designer, turns: int = 3) -> float:
     """Wall-clock seconds of `sample(1)` with its default controls: the best of `turns`, after one to warm up."""
     times = []
@@ -247,7 +250,7 @@ def seconds_per_picture(model: Designer, turns: int = 3) -> float:
         times.append(time.perf_counter() - begun)
     return min(times[1:])
 
-# %% ../nbs/10_designer.ipynb #fb780601
+# %% ../nbs/10_designer.ipynb #42489afd
 def evaluate(model: Designer, n: int = 2000, n_train: int = 16000, guidance: float = GUIDANCE) -> dict[str, float]:
     """The figures of n designs that are asked to be what n test designs are, as the shipped feature network of chapter 08 sees them."""
     network, test = zoo.load("metrics"), Pictures("test", model.size, n)
@@ -262,12 +265,12 @@ def evaluate(model: Designer, n: int = 2000, n_train: int = 16000, guidance: flo
     figures["memorised"] = metrics.memorised_share(metrics.features_of(made, network), train, held_out)
     return figures | siblings(model, network, guidance=guidance) | {"seconds_per_picture": seconds_per_picture(model)}
 
-# %% ../nbs/10_designer.ipynb #4bdcf940
+# %% ../nbs/10_designer.ipynb #069d6ef2
 CARD = """# designer
 
 > Designs to order: goal, format, tone and guidance on sliders; {goal_accuracy:.1%} of them are read as the goal that was asked for.
 
-A denoising diffusion model of {weights:.1f} million weights (bfloat16): x0 prediction, cosine schedule, T = {T}, a U-Net behind a patch
+A denoising diffusion model of {weights:.1f} million weights (bfloat16): x0 prediction, zero-SNR schedule, T = {T}, a U-Net behind a patch
 stem with cross-attention on goal, format and tone, classifier-free guidance. Chapter 10 (`imggen train designer`) trained it on
 {n_train:,} synthetic designs of chapter 04 at {size} × {size} pixels, from nothing: {images:,} images, {minutes:.0f} minutes of
 processor time. It knows the posters, cards and banners of that world, and nothing else: its words are bars and blocks.
@@ -287,44 +290,44 @@ processor time. It knows the posters, cards and banners of that world, and nothi
 The figures are `imggen evaluate designer`; the network that reads the designs (chapter 08) learnt from real ones only.
 """
 
-# %% ../nbs/10_designer.ipynb #85ce7a11
+# %% ../nbs/10_designer.ipynb #34382d6e
 def card(model: Designer, figures: dict, n_train: int, n: int, images: int, minutes: float) -> str:
     """The model card, in Markdown."""
     weights = sum(p.numel() for p in model.parameters()) / 1e6
     return CARD.format(**figures, guidance=GUIDANCE, steps=STEPS, n_train=n_train, n=n, images=images, minutes=minutes, weights=weights,
                        size=model.size, T=len(model.alpha_bar))
 
-# %% ../nbs/10_designer.ipynb #cb2590f5
+# %% ../nbs/10_designer.ipynb #048860a6
 def keep(run: Run, model: Designer, figures: dict, n_train: int, n: int, images: int) -> None:
     """Keep a `rounded` model, half as large as float32, with its card and a gallery, as the run's model. images: seen in training."""
     half = copy.deepcopy(model)
     half.tokens.bfloat16(), half.net.bfloat16()
     run.keep(half, card(model, figures, n_train, n, images, run.cpu_seconds / 60), gallery(model))
 
-# %% ../nbs/10_designer.ipynb #7a6f4b56
-def checked_numbers(processes: int, n_train: int, steps: int, batch_size: int, lr: float, drop: float, decay: float, accumulate: int,
-                    n_samples: int) -> None:  # fmt: skip
+# %% ../nbs/10_designer.ipynb #75fac9ab
+def checked_numbers(processes: int, n_train: int, steps: int, batch_size: int, lr: float, drop: float, floor: float, decay: float,
+                    accumulate: int, n_samples: int) -> None:  # fmt: skip
     """InputError where no training can have these numbers, before anything is drawn or trained."""
     metrics.checked_sizes(n_train=n_train, steps=steps, accumulate=accumulate, n_samples=n_samples)
-    checked_training(processes, steps, batch_size, n_samples, lr, decay)
+    checked_training(processes, steps, batch_size, n_samples, lr, decay, floor)
     Slider(0.1, 0.0, 1.0, 0.05, "").read("drop", drop)
     if n_samples < (least := zoo.load("metrics").num_features):
         raise InputError(f"n_samples={n_samples}: too few for a Fréchet distance in {least} features — give at least {least}")
     if steps % accumulate:
         raise InputError(f"steps={steps}: the last one would not move the weights — give a multiple of accumulate={accumulate}")
 
-# %% ../nbs/10_designer.ipynb #3b359b34
+# %% ../nbs/10_designer.ipynb #1dd57ee6
 def train(run: Run, *, size: int = 64, n_train: int = 16000, steps: int = 4200, batch_size: int = 16, lr: float = 0.001, widths=(96, 192),
-          stem: int = 4, drop: float = 0.1, decay: float = 0.995, accumulate: int = 1, n_samples: int = 2000,
+          stem: int = 4, drop: float = 0.1, floor: float = 0.2, decay: float = 0.995, accumulate: int = 1, n_samples: int = 2000,
           seed: int = 0) -> Designer:  # fmt: skip
     """Train a Designer on designs, measure the slow copy of its weights on the test split and keep it as the run's model."""
-    checked_numbers(run.processes, n_train, steps, batch_size, lr, drop, decay, accumulate, n_samples)
+    checked_numbers(run.processes, n_train, steps, batch_size, lr, drop, floor, decay, accumulate, n_samples)
     torch.manual_seed(seed)
     run.accumulate = accumulate
     model, data = Designer(size, widths, stem), Pictures("train", size, n_train, run.device)
     bar = model.alpha_bar.to(run.device)
-    model = fit(run, model, data, lambda net, x0, meta: design_loss(net, x0, meta, bar, drop), steps=steps, batch_size=batch_size, lr=lr,
-                decay=decay)  # fmt: skip
+    loss_of = lambda net, x0, meta: design_loss(net, x0, meta, bar, drop, floor)
+    model = fit(run, model, data, loss_of, steps=steps, batch_size=batch_size, lr=lr, decay=decay)
     model = rounded(model)
     if run.main:
         figures = evaluate(model, n_samples, n_train)
