@@ -7,7 +7,7 @@ __all__ = ['GUIDANCE', 'STEPS', 'CONTROLS', 'PICTURES', 'LARGEST', 'CRITERIA', '
            'design_loss', 'rounded', 'gallery', 'siblings', 'between', 'as_picture', 'redraw', 'fill_in',
            'seconds_per_picture', 'evaluate', 'card', 'keep', 'checked_numbers', 'train']
 
-# %% ../nbs/10_designer.ipynb #c79a43cd
+# %% ../nbs/10_designer.ipynb #3d888d5a
 import copy
 import math
 import time
@@ -27,7 +27,7 @@ from .kit.run import Run
 from .kit.sampler import Choice, Sampler, Slider, checked
 from .kit.settings import InputError
 
-# %% ../nbs/10_designer.ipynb #0f3ea377
+# %% ../nbs/10_designer.ipynb #7b406009
 class MetaTokens(nn.Module):
     """V_Meta as tokens [B,3,width]: goal [B] and format [B] (numbers in GOALS and FORMATS), tone [B] in [0,1]; and a learnt null token.
 
@@ -46,7 +46,7 @@ class MetaTokens(nn.Module):
         tokens = torch.stack([self.goal(goal), self.format(format), tone], 1)
         return tokens if dropped is None else torch.where(dropped[:, None, None], self.null, tokens)
 
-# %% ../nbs/10_designer.ipynb #aeb80261
+# %% ../nbs/10_designer.ipynb #65fd3522
 class CrossAttention(nn.Module):
     """The pixels [B,C,H,W] attend to each other, then to the tokens [B,K,context]."""
 
@@ -57,7 +57,7 @@ class CrossAttention(nn.Module):
     def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
         return self.cross(self.own(x), tokens)
 
-# %% ../nbs/10_designer.ipynb #958bc33a
+# %% ../nbs/10_designer.ipynb #a7219836
 GUIDANCE, STEPS = 2.0, 25  # what is used unless something else is asked for
 CONTROLS = {
     "goal": Choice(GOALS[0], GOALS, "what the design is for"),
@@ -68,7 +68,7 @@ CONTROLS = {
 }
 PICTURES, LARGEST = 50, 2**31  # pictures that are sampled at a time; bytes that they may take together
 
-# %% ../nbs/10_designer.ipynb #8ffc084e
+# %% ../nbs/10_designer.ipynb #0c660021
 class Designer(nn.Module, PyTorchModelHubMixin, Sampler):
     """A diffusion model of designs that listens: a DenoisingUNet(widths, stem), predicting x0, whose pixels attend to V_Meta's tokens.
 
@@ -140,7 +140,7 @@ class Designer(nn.Module, PyTorchModelHubMixin, Sampler):
             made[first : first + PICTURES] = self.design(x, some, guidance, steps).cpu()
         return made
 
-# %% ../nbs/10_designer.ipynb #948ace3d
+# %% ../nbs/10_designer.ipynb #9fd186ac
 def design_loss(net, x0: Tensor, meta: dict, alpha_bar: Tensor, drop: float = 0.1, floor: float = 0.2) -> Tensor:
     """The squared error of x0 [B,3,H,W] at random steps, weighed by the SNR held in floor..5.
 
@@ -151,7 +151,7 @@ def design_loss(net, x0: Tensor, meta: dict, alpha_bar: Tensor, drop: float = 0.
     prediction = net(q_sample(x0, t, torch.randn_like(x0), alpha_bar), t, meta, dropped)
     return ((prediction - x0).square().mean((1, 2, 3)) * min_snr_weight(t, alpha_bar, "x0", floor=floor)).mean()
 
-# %% ../nbs/10_designer.ipynb #b1b9dbaa
+# %% ../nbs/10_designer.ipynb #43036cce
 def rounded(model: Designer) -> Designer:
     """A copy in eval mode with its weights rounded to bfloat16, as they will ship; they are float32 still."""
     model = copy.deepcopy(model).eval()
@@ -159,14 +159,14 @@ def rounded(model: Designer) -> Designer:
         part.bfloat16().float()
     return model
 
-# %% ../nbs/10_designer.ipynb #ffed573a
+# %% ../nbs/10_designer.ipynb #048268ef
 def gallery(model: Designer, seed: int = 7) -> Tensor:
     """Sixteen designs, a row for each goal: a calm and a loud poster, a card, a banner; [16,3,size,size] in [0,1]."""
     columns = (("poster", 0.1), ("poster", 0.9), ("card", 0.5), ("banner", 0.5))
     rows = [model.asked(1, goal, format, tone) for goal in GOALS for format, tone in columns]
     return model.sample_for({name: torch.cat([row[name] for row in rows]) for name in rows[0]}, seed)
 
-# %% ../nbs/10_designer.ipynb #f5886680
+# %% ../nbs/10_designer.ipynb #2da3f6f1
 def siblings(model: Designer, network, seeds: int = 16, seed: int = 3, guidance: float = GUIDANCE) -> dict[str, float]:
     """For each goal and format at tone 0.5: how far designs of one V_Meta are from each other, from those of others, and real ones.
 
@@ -185,7 +185,7 @@ def siblings(model: Designer, network, seeds: int = 16, seed: int = 3, guidance:
     return {"same_over_other_meta": (within / between_ours[kind[:, None] != kind].mean()).item(),
             "diversity_over_real": (within / between_theirs[same].mean()).item()}  # fmt: skip
 
-# %% ../nbs/10_designer.ipynb #35b9c9f1
+# %% ../nbs/10_designer.ipynb #137ca843
 def between(model: Designer, seed_a: int, seed_b: int, where: Tensor, guidance: float = GUIDANCE, steps: int = STEPS, **asked) -> Tensor:
     """The designs at `where` [n] in 0..1 on the arc from the noise of `seed_a` to that of `seed_b`: [n,3,size,size] in [0,1].
 
@@ -195,7 +195,7 @@ def between(model: Designer, seed_a: int, seed_b: int, where: Tensor, guidance: 
     a, b = (noises(1, seed, 3, model.size, model.size, device=device)().expand(len(where), -1, -1, -1) for seed in (seed_a, seed_b))
     return model.design(metrics.slerp(a, b, where.to(device)), model.asked(len(where), **asked), guidance, steps).cpu()
 
-# %% ../nbs/10_designer.ipynb #3126b841
+# %% ../nbs/10_designer.ipynb #47856415
 def as_picture(model: Designer, image: Tensor) -> Tensor:
     """`image` [3,H,W] in [0,1] as [1,3,size,size] on the model's device; InputError if it is no picture."""
     if isinstance(image, Tensor) and image.ndim != 3:
@@ -204,7 +204,7 @@ def as_picture(model: Designer, image: Tensor) -> Tensor:
     image = F.interpolate(image.float(), (model.size, model.size), mode="bilinear", antialias=True, align_corners=False)
     return image.clamp(0, 1).to(model.alpha_bar.device)
 
-# %% ../nbs/10_designer.ipynb #84bbbc12
+# %% ../nbs/10_designer.ipynb #dc8f5ac0
 def redraw(model: Designer, image: Tensor, strength: float = 0.6, n: int = 1, seed: int = 0, guidance: float = GUIDANCE, steps: int = STEPS,
            **asked) -> Tensor:  # fmt: skip
     """n designs [n,3,size,size] that begin as `image` [3,H,W] in [0,1], noised up to `strength` (0 nothing, 1 all) of the steps.
@@ -218,7 +218,7 @@ def redraw(model: Designer, image: Tensor, strength: float = 0.6, n: int = 1, se
     noise = noises(n, seed, 3, model.size, model.size, device=image.device)()
     return model.design(q_sample(2 * image - 1, begin, noise, model.alpha_bar), meta, guidance, steps, begin).cpu()
 
-# %% ../nbs/10_designer.ipynb #9ff5abb5
+# %% ../nbs/10_designer.ipynb #cc769413
 def fill_in(model: Designer, image: Tensor, hole: Tensor, n: int = 1, seed: int = 0, guidance: float = GUIDANCE, steps: int = STEPS,
             **asked) -> Tensor:  # fmt: skip
     """n designs [n,3,size,size] that are `image` [3,H,W] in [0,1] outside of `hole` (a mask [size,size], true where to draw).
@@ -234,13 +234,13 @@ def fill_in(model: Designer, image: Tensor, hole: Tensor, n: int = 1, seed: int 
     keep = lambda x, t: torch.where(hole, x, q_sample(2 * image - 1, t, noise, model.alpha_bar))
     return torch.where(hole, model.design(noise, meta, guidance, steps, keep=keep), image).cpu()
 
-# %% ../nbs/10_designer.ipynb #c7f854f4
+# %% ../nbs/10_designer.ipynb #3e62e7dc
 CRITERIA = {
     "fd_over_blur_1": ("<=", 0.4), "goal_accuracy": (">=", 0.9), "format_accuracy": (">=", 0.95), "tone_correlation": (">=", 0.8),
     "same_over_other_meta": ("<=", 0.9), "diversity_over_real": (">=", 0.7), "memorised": ("<=", 0.01), "seconds_per_picture": ("<=", 1.0),
 }  # fmt: skip
 
-# %% ../nbs/10_designer.ipynb #cf4c600f
+# %% ../nbs/10_designer.ipynb #27fb8221
 def seconds_per_picture(model: Designer, turns: int = 3) -> float:
     """Wall-clock seconds of `sample(1)` with its default controls: the best of `turns`, after one to warm up."""
     times = []
@@ -250,7 +250,7 @@ def seconds_per_picture(model: Designer, turns: int = 3) -> float:
         times.append(time.perf_counter() - begun)
     return min(times[1:])
 
-# %% ../nbs/10_designer.ipynb #a8b11f5e
+# %% ../nbs/10_designer.ipynb #1e2f8f70
 def evaluate(model: Designer, n: int = 2000, n_train: int = 16000, guidance: float = GUIDANCE) -> dict[str, float]:
     """The figures of n designs that are asked to be what n test designs are, as the shipped feature network of chapter 08 sees them."""
     network, test = zoo.load("metrics"), Pictures("test", model.size, n)
@@ -265,7 +265,7 @@ def evaluate(model: Designer, n: int = 2000, n_train: int = 16000, guidance: flo
     figures["memorised"] = metrics.memorised_share(metrics.features_of(made, network), train, held_out)
     return figures | siblings(model, network, guidance=guidance) | {"seconds_per_picture": seconds_per_picture(model)}
 
-# %% ../nbs/10_designer.ipynb #322eed59
+# %% ../nbs/10_designer.ipynb #4b12bfd8
 CARD = """# designer
 
 > Designs to order: goal, format, tone and guidance on sliders; {goal_accuracy:.1%} of them are read as the goal that was asked for.
@@ -290,21 +290,21 @@ processor time. It knows the posters, cards and banners of that world, and nothi
 The figures are `imggen evaluate designer`; the network that reads the designs (chapter 08) learnt from real ones only.
 """
 
-# %% ../nbs/10_designer.ipynb #a4339613
+# %% ../nbs/10_designer.ipynb #26f4e801
 def card(model: Designer, figures: dict, n_train: int, n: int, images: int, minutes: float) -> str:
     """The model card, in Markdown."""
     weights = sum(p.numel() for p in model.parameters()) / 1e6
     return CARD.format(**figures, guidance=GUIDANCE, steps=STEPS, n_train=n_train, n=n, images=images, minutes=minutes, weights=weights,
                        size=model.size, T=len(model.alpha_bar))
 
-# %% ../nbs/10_designer.ipynb #0f3be34c
+# %% ../nbs/10_designer.ipynb #76851cff
 def keep(run: Run, model: Designer, figures: dict, n_train: int, n: int, images: int) -> None:
     """Keep a `rounded` model, half as large as float32, with its card and a gallery, as the run's model. images: seen in training."""
     half = copy.deepcopy(model)
     half.tokens.bfloat16(), half.net.bfloat16()
     run.keep(half, card(model, figures, n_train, n, images, run.cpu_seconds / 60), gallery(model))
 
-# %% ../nbs/10_designer.ipynb #da08b5bf
+# %% ../nbs/10_designer.ipynb #51c0ba2e
 def checked_numbers(processes: int, n_train: int, steps: int, batch_size: int, lr: float, drop: float, floor: float, decay: float,
                     accumulate: int, n_samples: int) -> None:  # fmt: skip
     """InputError where no training can have these numbers, before anything is drawn or trained."""
@@ -316,7 +316,7 @@ def checked_numbers(processes: int, n_train: int, steps: int, batch_size: int, l
     if steps % accumulate:
         raise InputError(f"steps={steps}: the last one would not move the weights — give a multiple of accumulate={accumulate}")
 
-# %% ../nbs/10_designer.ipynb #4d90d331
+# %% ../nbs/10_designer.ipynb #9f12e61d
 def train(run: Run, *, size: int = 64, n_train: int = 16000, steps: int = 4200, batch_size: int = 16, lr: float = 0.001, widths=(96, 192),
           stem: int = 4, drop: float = 0.1, floor: float = 0.2, decay: float = 0.995, accumulate: int = 1, n_samples: int = 2000,
           seed: int = 0) -> Designer:  # fmt: skip
