@@ -269,7 +269,7 @@ class Attention(nn.Module):
             found = F.scaled_dot_product_attention(q, k, v)
         return x + self.out(found.transpose(1, 2).flatten(2)).transpose(1, 2).unflatten(2, x.shape[2:])
 
-
+# %% ../nbs/09_ddpm.ipynb #99a57014
 class SelfAttention(Attention):
     """Attention of the pixels over themselves, whatever tokens there are."""
 

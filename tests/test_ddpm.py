@@ -111,6 +111,7 @@ def test_a_ddim_step_is_that_of_diffusers(schedule, kind, eta):
 @pytest.mark.parametrize("kind", ddpm.KINDS)
 @pytest.mark.parametrize("schedule", ddpm.SCHEDULES)
 def test_steps_on_our_own_schedule_in_single_precision_are_those_of_diffusers(schedule, kind):
+    """To 2e-5: their ᾱ and ours are rounded to single precision differently, and at small t, 1 - ᾱ has few digits left."""
     bar, (x0, noise, _) = ddpm.alpha_bar(schedule), three(6)
     x0 = x0.clamp(-1, 1)
     schedulers = theirs(diffusers.DDPMScheduler, schedule, kind), theirs(diffusers.DDIMScheduler, schedule, kind)
@@ -121,7 +122,7 @@ def test_steps_on_our_own_schedule_in_single_precision_are_those_of_diffusers(sc
         x_t, said = ddpm.q_sample(x0, t, noise, bar), ddpm.target_of(kind, x0, noise, t, bar)
         again = torch.randn(x_t.shape, generator=torch.Generator().manual_seed(5))
         wanted = schedulers[0].step(said, t, x_t, generator=torch.Generator().manual_seed(5)).prev_sample
-        torch.testing.assert_close(ddpm.ddpm_step(x_t, said, t, bar, kind, again), wanted, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(ddpm.ddpm_step(x_t, said, t, bar, kind, again), wanted, atol=2e-5, rtol=1e-5)
         wanted = schedulers[1].step(said, t, x_t).prev_sample
         torch.testing.assert_close(ddpm.ddim_step(x_t, said, t, max(t - 20, -1), bar, kind), wanted, atol=1e-5, rtol=1e-5)
 
