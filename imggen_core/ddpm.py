@@ -474,7 +474,7 @@ def flow_sample(predict, draw, steps: int = 25, T: int = 1000) -> Tensor:
 CRITERIA = {"fd_over_blur": ("<=", 2.5), "x0_error_90": ("<=", 0.012), "x0_error_50": ("<=", 0.03)}
 
 
-def evaluate(model: DDPM, n: int = 1000, steps: int = 25) -> dict[str, float]:
+def evaluate(model: DDPM, n: int = 500, steps: int = 25) -> dict[str, float]:
     """Figures of n samples (Fréchet distance in designs features, and as a multiple of what one pixel of blur gets) and of denoising.
 
     Real designs are of the test split: n as the reference, and n more for the floor (fd_real) and the blur (fd_blur).
