@@ -317,8 +317,8 @@ def checked_numbers(processes: int, n_train: int, steps: int, batch_size: int, l
         raise InputError(f"steps={steps}: the last one would not move the weights — give a multiple of accumulate={accumulate}")
 
 # %% ../nbs/10_designer.ipynb #9f12e61d
-def train(run: Run, *, size: int = 64, n_train: int = 16000, steps: int = 4200, batch_size: int = 16, lr: float = 0.001, widths=(96, 192),
-          stem: int = 4, drop: float = 0.1, floor: float = 0.2, decay: float = 0.995, accumulate: int = 1, n_samples: int = 2000,
+def train(run: Run, *, size: int = 64, n_train: int = 16000, steps: int = 2400, batch_size: int = 16, lr: float = 0.001, widths=(96, 192),
+          stem: int = 4, drop: float = 0.1, floor: float = 0.2, decay: float = 0.995, accumulate: int = 1, n_samples: int = 500,
           seed: int = 0) -> Designer:  # fmt: skip
     """Train a Designer on designs, measure the slow copy of its weights on the test split and keep it as the run's model."""
     checked_numbers(run.processes, n_train, steps, batch_size, lr, drop, floor, decay, accumulate, n_samples)
