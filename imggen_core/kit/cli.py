@@ -409,10 +409,8 @@ def models():
 @app.command()
 def fetch_weights():
     """Download what a bare FID needs: Inception-V3, 95 MB, into data/weights. Nothing is ever downloaded unasked."""
-    from imggen_core import metrics
-
-    there = metrics.inception_weights()
-    say(f"{shown(there or metrics.fetch_weights())}: {'was there already' if there else 'fetched'}")
+    there = chapter_function("metrics", "inception_weights")()
+    say(f"{shown(there or chapter_function('metrics', 'fetch_weights')())}: {'was there already' if there else 'fetched'}")
 
 
 @app.command()
