@@ -41,12 +41,12 @@ class Drawing(Figure):
     """A figure that no pyplot knows, so that a notebook shows it once, as a small PNG at half its pixel size."""
 
     def png(self) -> bytes:
-        """The figure as PNG; curves, and pictures above 150 kB, go into a palette, which makes them about three times smaller."""
+        """The figure as PNG; curves, and pictures above 100 kB, go into a palette, which makes them about three times smaller."""
         canvas = FigureCanvasAgg(self)
         canvas.draw()
         picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
         exact = _png(picture) if any(axes.images for axes in self.axes) else None
-        if exact and len(exact) < 150_000:
+        if exact and len(exact) < 100_000:
             return exact
         return _png(picture.quantize(256 if exact else 96, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE))
 
