@@ -146,6 +146,27 @@ def test_the_line_of_an_exception_is_the_learners(capsys):
     assert f"in line {line}: return z @ y" in capsys.readouterr().out
 
 
+def test_what_pytorch_has_not_implemented_is_no_hole(capsys):
+    def share(x, y, amount=0.5):
+        return (x > y).mean()
+
+    assert check(share, AGREES) is False
+    assert capsys.readouterr().out.startswith("✗ share: agrees with the reference — it raised")
+
+
+def test_on_what_it_failed_is_what_the_function_was_called_with(capsys):
+    def doubled(picture):
+        return picture
+
+    check(doubled, holds("it doubles", lambda f, name, wanted: f(torch.tensor([wanted / 2])).item() == wanted, [("the first", 4.0)]))
+    assert "    on: picture = a tensor [2.]" in capsys.readouterr().out
+
+
+def test_after_an_exception_every_hint_that_may_help_is_given(capsys):
+    check(raises, AGREES, holds("it is a mean", lambda f: True, hint="look at the shapes"), holds("no hint", lambda f: True))
+    assert capsys.readouterr().out.count("    hint: ") == 2
+
+
 # ---- holes
 
 

@@ -41,6 +41,10 @@ class Wrong(Exception):
     """The learner's function did something wrong before its result could be judged."""
 
 
+class Unfilled(Exception):
+    """The learner's function says that it is not written yet."""
+
+
 def agrees_with(reference: Callable, inputs, tolerance: float = 1e-5, hint: str = "", name: str = "agrees with the reference") -> Property:
     """The function returns what `reference` returns: type, shape, dtype, and values within tolerance * (1 + |expected|).
 
@@ -65,12 +69,12 @@ def check(function: Callable, *properties: Property, title: str | None = None) -
     title = title or getattr(function, "__name__", type(function).__name__)
     hole = _hole(function)
     passed = True
-    for each in properties:
+    for number, each in enumerate(properties):
         for label, arguments in each.inputs.items():
             watched = _Watched(function)
             try:
                 verdict = each.judge(watched, *map(_copy, arguments))
-            except NotImplementedError:
+            except Unfilled:
                 return _unfilled(title, hole)
             except Exception as error:
                 verdict = watched.wrong or f"its result could not be judged: {_short(error)}"
@@ -79,9 +83,10 @@ def check(function: Callable, *properties: Property, title: str | None = None) -
                 continue
             if hole or (watched.returned_nothing and not _has_code(function)):
                 return _unfilled(title, hole)
-            on = label.strip() or _described(function, arguments)
+            on = label.strip() or watched.described
+            hints = [later.hint for later in properties[number:]] if watched.raised else [each.hint]  # nothing more will be tried
             print(f"✗ {title}: {each.name} — {verdict if isinstance(verdict, str) else 'it does not hold'}")
-            print(*(f"    {key}: {text}" for key, text in (("on", on), ("hint", each.hint)) if text), sep="\n")
+            print(*(f"    {key}: {text}" for key, text in (("on", on), *(("hint", hint) for hint in hints)) if text), sep="\n")
             passed = False
             if watched.raised:
                 return False
@@ -100,17 +105,18 @@ class _Watched:
     """The learner's function, watched: same noise each call, arguments compared afterwards, what it raised kept in one line."""
 
     def __init__(self, function: Callable):
-        self.function, self.wrong, self.raised, self.returned_nothing = function, None, False, False
+        self.function, self.wrong, self.raised, self.returned_nothing, self.described = function, None, False, False, ""
         self.__name__ = getattr(function, "__name__", "function")
 
     def __call__(self, *arguments, **named):
         before = [_copy(value) for value in (*arguments, *named.values())]
+        self.described = _described(self.function, arguments, named)
         try:
             with _same_noise():
                 result = self.function(*arguments, **named)
-        except NotImplementedError:
-            raise
         except Exception as error:
+            if isinstance(error, NotImplementedError) and (not str(error) or _hole(self.function)):  # PyTorch's own say what is missing
+                raise Unfilled from error
             self.wrong, self.raised = f"it raised {_short(error)}{_place(error, self.function)}", True
             raise Wrong from error
         if result is None or result is Ellipsis:
@@ -303,8 +309,10 @@ def _names(function: Callable, arguments: tuple, named: Mapping) -> list[str]:
     return [*(parameters[i] if i < len(parameters) else f"number {i + 1}" for i in range(len(arguments))), *named]
 
 
-def _described(function: Callable, arguments: tuple) -> str:
-    return ", ".join(f"{name} = {_value(value)}" for name, value in zip(_names(function, arguments, {}), arguments, strict=True))
+def _described(function: Callable, arguments: tuple, named: Mapping) -> str:
+    """What a function is called with, by the names that it gives its parameters."""
+    values = (*arguments, *named.values())
+    return ", ".join(f"{name} = {_value(value)}" for name, value in zip(_names(function, arguments, named), values, strict=True))
 
 
 def _value(value) -> str:
