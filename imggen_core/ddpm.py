@@ -7,8 +7,8 @@ __all__ = ['SCHEDULES', 'KINDS', 'PICTURES', 'CRITERIA', 'CARD', 'Pictures', 'to
            'ideal_denoise', 'q_posterior', 'checked_kind', 'target_of', 'both', 'min_snr_weight', 'ddpm_step',
            'ddim_step', 'sampling_times', 'ddim_sample', 'ddpm_sample', 'noises', 'checked_count', 'generate',
            'time_embedding', 'ChannelNorm', 'ResidualBlock', 'Attention', 'SelfAttention', 'Block', 'DenoisingUNet',
-           'EMA', 'denoising_loss', 'fast', 'x0_errors', 'checked_size', 'DDPM', 'rate', 'fit', 'flow_loss',
-           'flow_sample', 'evaluate', 'rounded', 'keep', 'checked_training', 'train']
+           'EMA', 'denoising_loss', 'fast', 'x0_errors', 'orthogonal', 'Muon', 'checked_size', 'DDPM', 'rate', 'fit',
+           'flow_loss', 'flow_sample', 'evaluate', 'halved', 'rounded', 'keep', 'checked_training', 'train']
 
 # %% ../nbs/09_ddpm.ipynb #8a70e5c2
 import copy
@@ -292,19 +292,21 @@ class Block(nn.Module):
 class DenoisingUNet(nn.Module):
     """x_t [B,3,H,W] and steps [B] to [B,3,H,W]. widths: channels of each level; stem: pixels of a patch's side; blocks: per level.
 
-    attention(channels) makes the attention of all levels but the first, and of the middle; what it makes is called with (x, tokens).
+    What else every pixel is `told` [B,embedding] is added to the time's embedding.
+
+    attention(channels) makes the attention of the levels from number `attended` on, and of the middle; it is called with (x, tokens).
     """
 
-    def __init__(self, widths=(64, 128), stem: int = 4, blocks: int = 1, attention=SelfAttention, embedding: int = 256):
+    def __init__(self, widths=(64, 128), stem: int = 4, blocks: int = 1, attention=SelfAttention, embedding: int = 256, attended: int = 1):
         super().__init__()
         self.stem, self.widths = stem, tuple(widths)
-        self.embed = nn.Sequential(nn.Linear(widths[0], embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU())
+        self.embed = nn.Sequential(nn.Linear(widths[0], embedding), nn.SiLU(), nn.Linear(embedding, embedding))
         self.enter = nn.Conv2d(3 * stem**2, widths[0], 3, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         c, kept = widths[0], [widths[0]]
         for level, width in enumerate(widths):
             for _ in range(blocks):
-                self.down.append(Block(c, width, embedding, attention(width) if level else None))
+                self.down.append(Block(c, width, embedding, attention(width) if level >= attended else None))
                 c = width
                 kept.append(c)
             if level < len(widths) - 1:
@@ -313,15 +315,16 @@ class DenoisingUNet(nn.Module):
         self.middle = nn.ModuleList([Block(c, c, embedding, attention(c)), Block(c, c, embedding)])
         for level, width in reversed(list(enumerate(widths))):
             for n in range(blocks + 1):
-                self.up.append(Block(c + kept.pop(), width, embedding, attention(width) if level and n else None))
+                self.up.append(Block(c + kept.pop(), width, embedding, attention(width) if level >= attended and n else None))
                 c = width
             if level:
                 self.up.append(nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(c, c, 3, padding=1)))
         self.norm, self.leave = ChannelNorm(c), nn.Conv2d(c, 3 * stem**2, 3, padding=1)
         nn.init.zeros_(self.leave.weight), nn.init.zeros_(self.leave.bias)
 
-    def forward(self, x: Tensor, t: Tensor, tokens: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, tokens: Tensor | None = None, told: Tensor | None = None) -> Tensor:
         embedding = self.embed(time_embedding(t, self.widths[0]))
+        embedding = F.silu(embedding if told is None else embedding + told)
         h = self.enter(F.pixel_unshuffle(x, self.stem).contiguous(memory_format=torch.channels_last))
         kept = [h]
         for layer in self.down:
@@ -385,6 +388,51 @@ def x0_errors(denoise, x0: Tensor, alpha_bar: Tensor, seed: int = 0) -> dict[str
         errors[f"x0_error_{percent}"] = (denoise(q_sample(x0, t, noise, alpha_bar), t) - x0).square().mean().item()
     return errors
 
+# %% ../nbs/09_ddpm.ipynb #4f5065f9
+def orthogonal(matrix: Tensor, rounds: int = 5) -> Tensor:
+    """`matrix` [m,n] with singular values near 1 (0.7 to 1.2) instead of its own, where they were not tiny (Jordan 2024)."""
+    x = matrix if len(matrix) <= matrix.shape[1] else matrix.T
+    x = x / x.norm().clamp(min=1e-7)
+    for _ in range(rounds):
+        square = x @ x.T
+        x = 3.4445 * x + (2.0315 * square @ square - 4.7750 * square) @ x
+    return x if len(matrix) <= matrix.shape[1] else x.T
+
+# %% ../nbs/09_ddpm.ipynb #242fe4b9
+class Muon(torch.optim.Optimizer):
+    """AdamW, but weights of two or more dimensions move, as matrices [out, rest], by their orthogonalised mean gradient (Jordan 2024).
+
+    lr: of both; a matrix's step is as large as AdamW's (Liu et al. 2025). momentum: of the matrices; betas: of the rest.
+    """
+
+    def __init__(self, params, lr: float = 1e-3, weight_decay: float = 0.01, momentum: float = 0.95, betas=(0.9, 0.99)):
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "betas": tuple(betas)})
+
+    @torch.no_grad()
+    def step(self, closure=None) -> None:
+        """One step for every weight that has a gradient."""
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    move = self.matrix_step if weight.ndim > 1 else self.vector_step
+                    weight.mul_(1 - group["lr"] * group["weight_decay"])
+                    weight.sub_(move(weight, self.state[weight], group), alpha=group["lr"])
+
+    def matrix_step(self, weight: Tensor, state: dict, group: dict) -> Tensor:
+        mean = state.setdefault("mean", torch.zeros_like(weight))
+        mean.lerp_(weight.grad, 1 - group["momentum"])
+        with fast(weight.device):
+            matrix = orthogonal(weight.grad.lerp(mean, group["momentum"]).flatten(1))
+        return (0.2 * max(matrix.shape) ** 0.5 * matrix).view_as(weight)
+
+    def vector_step(self, weight: Tensor, state: dict, group: dict) -> Tensor:
+        mean, square = (state.setdefault(name, torch.zeros_like(weight)) for name in ("mean", "square"))
+        state["step"] = state.get("step", 0) + 1
+        mean.lerp_(weight.grad, 1 - group["betas"][0])
+        square.lerp_(weight.grad.square(), 1 - group["betas"][1])
+        unbiased = [moment / (1 - beta ** state["step"]) for moment, beta in zip((mean, square), group["betas"], strict=True)]
+        return unbiased[0] / (unbiased[1].sqrt() + 1e-8)
+
 # %% ../nbs/09_ddpm.ipynb #c94a90e4
 def checked_size(size: int, widths, stem: int) -> int:
     """`size` if a DenoisingUNet(widths, stem) can halve pictures of that size as often as it must; InputError otherwise."""
@@ -438,11 +486,12 @@ def rate(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / 50) * min(1.0, max(0.02, (1 - step / steps) / 0.3))
 
 
-def fit(run: Run, net: nn.Module, data: Pictures, loss_of, *, steps: int, batch_size: int, lr: float, decay: float = 0.995) -> nn.Module:
+def fit(run: Run, net: nn.Module, data: Pictures, loss_of, *, steps: int, batch_size: int, lr: float, decay: float = 0.995,
+        optimiser=Muon) -> nn.Module:  # fmt: skip
     """Train `net` for `steps` batches on `loss_of(net, x0, meta)`; returns the slow copy of its weights (EMA), on the run's device."""
     run.clip = 1.0
     net = net.to(run.device, memory_format=torch.channels_last)
-    ema, opt = EMA(net, decay), torch.optim.AdamW(net.parameters(), lr, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    ema, opt = EMA(net, decay), optimiser(net.parameters(), lr)
     net, opt, ema = run.prepare(net, opt, ema)
     for step in run.steps(steps):
         for group in opt.param_groups:
@@ -487,11 +536,17 @@ def evaluate(model: DDPM, n: int = 500, steps: int = 25) -> dict[str, float]:
     return figures | x0_errors(model.denoise, 2 * real[:128].to(model.alpha_bar.device) - 1, model.alpha_bar)
 
 # %% ../nbs/09_ddpm.ipynb #57979b89
-def rounded(model: DDPM) -> DDPM:
-    """A copy on the CPU, in eval mode, whose weights are rounded to bfloat16: what ships. They are still float32 here."""
-    model = copy.deepcopy(model).cpu().eval()
-    model.net.bfloat16().float()
+def halved(model: nn.Module) -> nn.Module:
+    """A copy in eval mode whose weights are bfloat16, half the bytes; buffers stay as they are."""
+    model = copy.deepcopy(model).eval()
+    for weight in model.parameters():
+        weight.data = weight.data.bfloat16()
     return model
+
+
+def rounded(model: nn.Module) -> nn.Module:
+    """The model that ships, ready to compute: weights as in `halved`, in float32 again."""
+    return halved(model).float()
 
 # %% ../nbs/09_ddpm.ipynb #0d53e393
 CARD = """# ddpm
@@ -517,12 +572,11 @@ Controls of `sample`: `steps` and `eta`.
 # %% ../nbs/09_ddpm.ipynb #2eb94aa0
 def keep(run: Run, model: DDPM, figures: dict, **facts) -> None:
     """Keep a `rounded` model, as bfloat16, with its card and samples, as the run's model. facts: what else the card says."""
-    half = copy.deepcopy(model)
-    half.net.bfloat16()
     weights = sum(p.numel() for p in model.parameters()) / 1e6
     text = CARD.format(size=model.size, weights=weights, kind=model.kind, T=len(model.alpha_bar), stem=model.net.stem,
-                       widths=" and ".join(map(str, model.net.widths)), minutes=run.cpu_seconds / 60, **figures, **facts)  # fmt: skip
-    run.keep(half, text, model.sample(16, seed=1))
+                       widths=" and ".join(map(str, model.net.widths)), minutes=run.cpu_seconds * run.processes / 60,
+                       **figures, **facts)  # fmt: skip
+    run.keep(halved(model), text, model.sample(16, seed=1))
 
 # %% ../nbs/09_ddpm.ipynb #477e7d52
 def checked_training(processes: int, steps: int, batch_size: int, n_test: int, lr: float, decay: float,
@@ -541,9 +595,9 @@ def checked_training(processes: int, steps: int, batch_size: int, n_test: int, l
         raise InputError(f"floor={floor!r}: must be from 0 to 5, where the weight ends")
 
 # %% ../nbs/09_ddpm.ipynb #cd95e051
-def train(run: Run, *, size: int = 64, n_train: int = 16000, steps: int = 2400, batch_size: int = 16, lr: float = 0.001, widths=(64, 128),
-          stem: int = 4, kind: str = "x0", schedule: str = "cosine", floor: float = 0.0, decay: float = 0.995, n_test: int = 500,
-          seed: int = 0) -> DDPM:  # fmt: skip
+def train(run: Run, *, size: int = 64, n_train: int = 16000, steps: int = 2000, batch_size: int = 32, lr: float = 0.002, widths=(64, 128),
+          stem: int = 4, kind: str = "x0", schedule: str = "zero-snr", floor: float = 0.2, decay: float = 0.995,
+          n_test: int = 500, seed: int = 0) -> DDPM:  # fmt: skip
     """Train a DDPM on designs, measure it on `n_test` test designs; keeps the slow copy of its weights as the run's model."""
     checked_training(run.processes, steps=steps, batch_size=batch_size, n_test=n_test, lr=lr, decay=decay, floor=floor)
     torch.manual_seed(seed)

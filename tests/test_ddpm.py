@@ -108,23 +108,24 @@ def test_a_ddim_step_is_that_of_diffusers(schedule, kind, eta):
         torch.testing.assert_close(made, wanted, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("table, tolerance", [("ours", 1e-6), ("each its own", 2e-5)])
 @pytest.mark.parametrize("kind", ddpm.KINDS)
 @pytest.mark.parametrize("schedule", ddpm.SCHEDULES)
-def test_steps_on_our_own_schedule_in_single_precision_are_those_of_diffusers(schedule, kind):
-    """To 2e-5: their ᾱ and ours are rounded to single precision differently, and at small t, 1 - ᾱ has few digits left."""
+def test_steps_in_single_precision_are_those_of_diffusers(schedule, kind, table, tolerance):
+    """Theirs multiplies ᾱ up in single precision, ours rounds it once: at small t, 1 - ᾱ has few digits left, and these differ."""
     bar, (x0, noise, _) = ddpm.alpha_bar(schedule), three(6)
     x0 = x0.clamp(-1, 1)
     schedulers = theirs(diffusers.DDPMScheduler, schedule, kind), theirs(diffusers.DDIMScheduler, schedule, kind)
     schedulers[1].set_timesteps(50)
     for scheduler in schedulers:
-        scheduler.alphas_cumprod = scheduler.alphas_cumprod.float()
-    for t in (t for t in (0, 1, 5, 19, 100, 500, 999) if possible(schedule, kind, t)):
+        scheduler.alphas_cumprod = bar if table == "ours" else scheduler.alphas_cumprod.float()
+    for t in (t for t in (0, 1, 2, 5, 19, 100, 500, 999) if possible(schedule, kind, t)):
         x_t, said = ddpm.q_sample(x0, t, noise, bar), ddpm.target_of(kind, x0, noise, t, bar)
         again = torch.randn(x_t.shape, generator=torch.Generator().manual_seed(5))
         wanted = schedulers[0].step(said, t, x_t, generator=torch.Generator().manual_seed(5)).prev_sample
-        torch.testing.assert_close(ddpm.ddpm_step(x_t, said, t, bar, kind, again), wanted, atol=2e-5, rtol=1e-5)
+        torch.testing.assert_close(ddpm.ddpm_step(x_t, said, t, bar, kind, again), wanted, atol=tolerance, rtol=tolerance)
         wanted = schedulers[1].step(said, t, x_t).prev_sample
-        torch.testing.assert_close(ddpm.ddim_step(x_t, said, t, max(t - 20, -1), bar, kind), wanted, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(ddpm.ddim_step(x_t, said, t, max(t - 20, -1), bar, kind), wanted, atol=tolerance, rtol=tolerance)
 
 
 @pytest.mark.parametrize("steps", [1, 7, 25, 50, 300, 1000])
@@ -281,6 +282,77 @@ def test_tokens_reach_an_attention_that_wants_them_and_no_other():
             torch.nn.init.normal_(parameter, std=0.2)
         with torch.no_grad():
             assert ((net(x, t, tokens) - net(x, t, tokens + 1)).abs().max() > 1e-4) == moves
+
+
+def test_attention_begins_at_the_level_that_was_asked_for():
+    count = lambda attended: sum(isinstance(part, ddpm.Attention) for part in ddpm.DenoisingUNet((8, 16), 2, attended=attended).modules())
+    assert [count(attended) for attended in (0, 1, 2)] == [5, 3, 1]
+
+
+def test_what_every_pixel_is_told_counts_and_nothing_told_is_zero():
+    torch.manual_seed(0)
+    net, x, t = ddpm.DenoisingUNet((8, 16), 2, embedding=6), torch.randn(2, 3, 16, 16), torch.tensor([3, 700])
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    with torch.no_grad():
+        plain = net(x, t)
+        assert torch.equal(net(x, t, told=torch.zeros(2, 6)), plain)
+        changed = (net(x, t, told=torch.tensor([[0.0] * 6, [1.0] * 6])) - plain).abs().amax((1, 2, 3))
+    assert changed[0] < 1e-5 and changed[1] > 1e-3
+
+
+# ---- Muon --------------------------------------------------------------------------------------------------------------
+
+
+@given(m=st.integers(1, 24), n=st.integers(1, 24), seed=st.integers(0, 99))
+def test_an_orthogonal_matrix_keeps_directions_and_evens_their_lengths_out(m, n, seed):
+    random = torch.Generator().manual_seed(seed)
+    u, _, v = torch.linalg.svd(torch.randn(m, n, generator=random, dtype=torch.float64), full_matrices=False)
+    steep = u * torch.logspace(0, -1, len(v), dtype=torch.float64) @ v
+    inside = u.T @ ddpm.orthogonal(steep) @ v.T
+    assert (inside - inside.diag().diag()).abs().max() < 1e-8 and 0.6 < inside.diag().min() and inside.diag().max() < 1.25
+
+
+def moved(weight: torch.Tensor, optimiser) -> torch.Tensor:
+    """Where five steps on the same random gradients lead."""
+    weight, random = torch.nn.Parameter(weight.clone()), torch.Generator().manual_seed(3)
+    opt = optimiser([weight])
+    for _ in range(5):
+        weight.grad = torch.randn(weight.shape, generator=random)
+        opt.step()
+    return weight.detach()
+
+
+@pytest.mark.parametrize("shape", [(24, 40), (40, 24), (8, 4, 3, 3)])
+def test_muon_moves_matrices_as_pytorchs_does_a_convolution_as_a_matrix(shape, monkeypatch):
+    monkeypatch.setattr(ddpm, "fast", lambda device: torch.autocast("cpu", torch.bfloat16))  # as PyTorch's computes
+    weight = torch.randn(shape)
+    theirs = lambda weights: torch.optim.Muon(weights, 0.01, 0.1, adjust_lr_fn="match_rms_adamw")
+    ours, wanted = moved(weight, lambda weights: ddpm.Muon(weights, 0.01, 0.1)).flatten(1), moved(weight.flatten(1), theirs)
+    assert (ours - wanted).norm() < 0.03 * (wanted - weight.flatten(1)).norm()
+
+
+def test_muon_moves_vectors_as_adamw_does():
+    weight = torch.randn(30)
+    theirs = lambda weights: torch.optim.AdamW(weights, 0.01, betas=(0.9, 0.99), weight_decay=0.1)
+    torch.testing.assert_close(moved(weight, lambda weights: ddpm.Muon(weights, 0.01, 0.1)), moved(weight, theirs), atol=1e-6, rtol=1e-5)
+
+
+def test_muon_leaves_weights_without_a_gradient_and_goes_on_from_a_saved_state():
+    torch.manual_seed(0)
+    one, two = (torch.nn.ParameterList([torch.ones(4, 6), torch.ones(5), torch.ones(3)]) for _ in range(2))
+    opts = ddpm.Muon(one.parameters(), 0.1), ddpm.Muon(two.parameters(), 0.1)
+
+    def step(weights, opt, seed):
+        random = torch.Generator().manual_seed(seed)
+        for weight in list(weights)[:2]:
+            weight.grad = torch.randn(weight.shape, generator=random)
+        opt.step()
+
+    step(one, opts[0], 1)
+    two.load_state_dict(one.state_dict()), opts[1].load_state_dict(copy.deepcopy(opts[0].state_dict()))
+    step(one, opts[0], 2), step(two, opts[1], 2)
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True)) and (one[2] == 1).all() and (one[0] != 1).all()
 
 
 # ---- EMA ---------------------------------------------------------------------------------------------------------------

@@ -172,6 +172,7 @@ def test_every_function_that_draws_refuses_the_same_things(awake):
 
 
 @pytest.mark.parametrize("wrong, part", [({"size": 20}, "size=20"), ({"widths": [6, 8]}, "widths"), ({"stem": 0}, "stem"),
+                                         ({"attended": -1}, "attended=-1"), ({"attended": 0.5}, "attended=0.5"),
                                          ({"schedule": "square"}, "schedule"), ({"T": 1}, "T=1")])  # fmt: skip
 def test_a_model_that_cannot_be_gets_one_line(wrong, part):
     with pytest.raises(InputError, match=part):
@@ -409,7 +410,8 @@ WRONG = {
     "ddim_step": [("bar_next**0.5 * x0", "bar**0.5 * x0"), ("/ (1 - bar) ** 0.5", ""), ("(1 - bar_next) ** 0.5", "(1 - bar) ** 0.5")],
     "put_back": [("hole, x, noised", "hole, noised, x"), ("bar**0.5 * x0 +", "x0 +"), ("noised)", "x0.expand_as(x))")],
     "start": [("* len(alpha_bar)) - 1", "* len(alpha_bar))"), ("if t < 0", "if t < -1"),
-              ("(1 - alpha_bar[t]).sqrt()", "(1 - alpha_bar[t])")],
+              ("(1 - alpha_bar[t]).sqrt()", "(1 - alpha_bar[t])"), ("return -1, x0", "return 0, x0"), ("round(", "int("),
+              ("if t < 0", "if strength == 0"), ("noise\n", "noise[None]\n")],
 }  # fmt: skip
 LAB = Lab("10_designer", WRONG)
 
