@@ -3,10 +3,6 @@
 import copy
 import json
 import math
-import os
-import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -15,6 +11,7 @@ import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
 from labs import Lab
+from trainings import kill_in_step, train_in_two_processes
 
 from imggen_core import abstractor as ab
 from imggen_core import designs
@@ -268,50 +265,18 @@ def test_training_learns():
     assert losses[-1] < 0.2 * losses[0]
 
 
-KILLED = """
-import os, signal, sys
-from imggen_core import abstractor
-from imggen_core.kit.run import Run
-run = Run("abstractor", {}, folder=sys.argv[1], save_seconds=0, quiet=True, precision="float32")
-step = run.step
-def step_and_die(*given):
-    step(*given)
-    if run.count == 5:
-        os.kill(os.getpid(), signal.SIGKILL)
-run.step = step_and_die
-abstractor.train(run, **eval(sys.argv[2]))
-"""
-
-
 def test_a_killed_training_ends_bit_identical(trained, tmp_path):
     net, folder = trained
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), repr(SMALL)], capture_output=True, text=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    kill_in_step(5, "abstractor", tmp_path, SMALL)
     resumed = ab.train(Run("abstractor", {}, folder=tmp_path, quiet=True, precision="float32"), **SMALL)
     assert equal(resumed.state_dict(), net.state_dict())
     histories = [Run("abstractor", {}, folder=path, quiet=True).history for path in (folder, tmp_path)]
     assert histories[0]["loss"] == histories[1]["loss"] and histories[0]["alignment_r2"] == histories[1]["alignment_r2"]
 
 
-TWO = """
-import os, sys, torch
-from imggen_core import abstractor
-from imggen_core.kit.run import Run
-run = Run("abstractor", {}, folder=sys.argv[1], quiet=True)
-weights = torch.cat([p.detach().reshape(-1) for p in abstractor.train(run, **eval(sys.argv[2])).parameters()]).double()
-print("weights", run.processes, weights.sum().item(), weights.abs().sum().item(), flush=True)
-"""
-
-
 def test_two_processes_end_with_equal_weights(tmp_path):
-    (tmp_path / "two.py").write_text(TWO)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(tmp_path / "two.py")]
-    command += [str(tmp_path / "run"), repr(SMALL)]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    said = [line.split() for line in done.stdout.splitlines() if line.startswith("weights")]
-    assert done.returncode == 0 and len(said) == 2, done.stderr
-    assert said[0] == said[1] and said[0][1] == "2"
-    assert zoo.load(tmp_path / "run").settings["width"] == SMALL["width"]
+    folder = train_in_two_processes("abstractor", tmp_path, SMALL)
+    assert zoo.load(folder).settings["width"] == SMALL["width"]
 
 
 @pytest.mark.parametrize("wrong", [{"size": 0}, {"n_train": 2}, {"width": 1.5}, {"damage": 2.0}, {"epochs": -1}, {"lr": 0.0},

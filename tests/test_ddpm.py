@@ -4,9 +4,6 @@ import copy
 import inspect
 import json
 import math
-import os
-import subprocess
-import sys
 
 import diffusers
 import pytest
@@ -14,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from labs import Lab
+from trainings import train_in_two_processes
 
 from imggen_core import ddpm
 from imggen_core.designs import Designs
@@ -489,25 +487,9 @@ def test_a_short_training_learns_something(tmp_path):
     assert not net.training and run.history["loss"][-1] < run.history["loss"][0]
 
 
-TWO = """
-import sys, torch
-from imggen_core import ddpm
-from imggen_core.kit.run import Run
-run = Run("ddpm", {}, folder=sys.argv[1], quiet=True)
-weights = torch.cat([p.detach().reshape(-1) for p in ddpm.train(run, **eval(sys.argv[2])).parameters()]).double()
-print("weights", run.processes, weights.sum().item(), weights.abs().sum().item(), flush=True)
-"""
-
-
 def test_two_processes_end_with_equal_weights(tmp_path):
-    (tmp_path / "two.py").write_text(TWO)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(tmp_path / "two.py")]
-    command += [str(tmp_path / "run"), repr(SMALL)]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    said = [line.split() for line in done.stdout.splitlines() if line.startswith("weights")]
-    assert done.returncode == 0 and len(said) == 2, done.stderr
-    assert said[0] == said[1] and said[0][1] == "2"
-    assert zoo.load(tmp_path / "run").size == SMALL["size"]
+    folder = train_in_two_processes("ddpm", tmp_path, SMALL)
+    assert zoo.load(folder).size == SMALL["size"]
 
 
 @pytest.mark.parametrize("wrong", [{"size": 34}, {"n_train": 0}, {"steps": -1}, {"batch_size": 0}, {"lr": 0.0}, {"decay": 1.0},

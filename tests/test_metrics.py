@@ -3,10 +3,6 @@
 import inspect
 import json
 import math
-import os
-import signal
-import subprocess
-import sys
 import warnings
 
 import numpy as np
@@ -20,6 +16,7 @@ from labs import Lab
 from torch import nn
 from torch.nn import functional as F
 from torchvision.models.inception import Inception3
+from trainings import kill_in_step, train_in_two_processes
 
 from imggen_core import designs
 from imggen_core import metrics as me
@@ -543,47 +540,15 @@ def test_roughness_is_mild_and_leaves_the_rest_alone():
     assert (made >= 0).all() and (made <= 1).all() and torch.equal(me.roughened(x, 0.0), x)
 
 
-KILLED = """
-import os, signal, sys
-from imggen_core import metrics
-from imggen_core.kit.run import Run
-run = Run("metrics", {}, folder=sys.argv[1], save_seconds=0, quiet=True, precision="float32")
-step = run.step
-def step_and_die(*given):
-    step(*given)
-    if run.count == 4:
-        os.kill(os.getpid(), signal.SIGKILL)
-run.step = step_and_die
-metrics.train(run, **eval(sys.argv[2]))
-"""
-
-
 def test_a_killed_training_ends_bit_identical(trained, tmp_path):
     net, _ = trained
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), repr(SMALL)], capture_output=True, text=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    kill_in_step(4, "metrics", tmp_path, SMALL)
     resumed = me.train(Run("metrics", {}, folder=tmp_path, quiet=True, precision="float32"), **SMALL)
     assert equal(resumed.state_dict(), net.state_dict())
 
 
-TWO = """
-import sys, torch
-from imggen_core import metrics
-from imggen_core.kit.run import Run
-run = Run("metrics", {}, folder=sys.argv[1], quiet=True)
-weights = torch.cat([p.detach().reshape(-1) for p in metrics.train(run, **eval(sys.argv[2])).parameters()]).double()
-print("weights", run.processes, weights.sum().item(), weights.abs().sum().item(), flush=True)
-"""
-
-
 def test_two_processes_end_with_equal_weights(tmp_path):
-    (tmp_path / "two.py").write_text(TWO)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(tmp_path / "two.py")]
-    command += [str(tmp_path / "run"), repr(SMALL)]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    said = [line.split() for line in done.stdout.splitlines() if line.startswith("weights")]
-    assert done.returncode == 0 and len(said) == 2, done.stderr
-    assert said[0] == said[1] and said[0][1] == "2"
+    train_in_two_processes("metrics", tmp_path, SMALL)
 
 
 @pytest.mark.parametrize("wrong", [{"size": 0}, {"n_train": 2}, {"width": 1.5}, {"roughness": 2.0}, {"epochs": -1}, {"lr": 0.0}, {"n": 0}])
