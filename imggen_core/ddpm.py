@@ -488,7 +488,10 @@ def rate(step: int, steps: int) -> float:
 
 def fit(run: Run, net: nn.Module, data: Pictures, loss_of, *, steps: int, batch_size: int, lr: float, decay: float = 0.995,
         optimiser=Muon) -> nn.Module:  # fmt: skip
-    """Train `net` for `steps` batches on `loss_of(net, x0, meta)`; returns the slow copy of its weights (EMA), on the run's device."""
+    """Train `net` for `steps` batches on `loss_of(net, x0, meta)`; returns the slow copy of its weights (EMA), on the run's device.
+
+    optimiser(weights, lr) makes what moves the weights.
+    """
     run.clip = 1.0
     net = net.to(run.device, memory_format=torch.channels_last)
     ema, opt = EMA(net, decay), optimiser(net.parameters(), lr)
