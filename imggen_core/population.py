@@ -26,7 +26,7 @@ from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from .kit import svg
+from .kit import targets
 from .kit.run import Run
 from .kit.sampler import Sampler, Slider, checked, noise
 from .kit.settings import ROOT, InputError
@@ -318,7 +318,7 @@ def train(run: Run, *, target: str = "data/wireframe.svg", image_size: int = 64,
     checked_sizes(boxes=boxes, population=population, rounds=rounds, iterations=iterations)
     if workers and run.device.type != "cpu":
         raise InputError(f"workers={workers}: processes share a round on the CPU only — workers=0 with {run.device.type}")
-    goal = svg.target(ROOT / target, image_size).to(run.device)
+    goal = targets.target(ROOT / target, image_size).to(run.device)
     _, height, width = goal.shape
     field = populate(Boxes, range(1000 * seed, 1000 * seed + population), lr, run.device, boxes=boxes, height=height, width=width)
     contest = Contest(str(target), width, height, boxes, population, rounds)
@@ -361,7 +361,7 @@ def course(contest: Contest) -> list[dict]:
 # %% ../nbs/03_population.ipynb #e6c3dd63
 def winner_db(contest: Contest) -> float:
     """The PSNR in dB of the winner's picture against the target, drawn anew."""
-    goal = svg.target(ROOT / contest.target, (contest.settings["width"], contest.settings["height"]))
+    goal = targets.target(ROOT / contest.target, (contest.settings["width"], contest.settings["height"]))
     return psnr_db((contest.sample()[0].cpu() - goal).square().mean()).item()
 
 
@@ -485,7 +485,7 @@ CRITERIA = {"psnr_db": (">=", 27.0), "above_median_db": (">=", 2.0), "batched_er
 def evaluate(contest: Contest) -> dict[str, float]:
     """The winner's PSNR in dB on the target drawn anew, how far it is above the median of the first round, and `batched_error`."""
     winner, size = winner_db(contest), contest.settings
-    goal = svg.target(ROOT / contest.target, (size["width"], size["height"]))
+    goal = targets.target(ROOT / contest.target, (size["width"], size["height"]))
     return {"psnr_db": winner, "above_median_db": winner - psnr_db(contest.losses[1]).median().item(),
             "batched_error": batched_error(goal, size)}  # fmt: skip
 

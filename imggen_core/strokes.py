@@ -39,7 +39,7 @@ from skimage.measure import label
 from skimage.morphology import skeletonize
 from torch import Tensor, nn
 
-from .kit import images, svg
+from .kit import files, images, svg, targets
 from .kit.images import psnr
 from .kit.run import Run
 from .kit.sampler import Sampler, Slider, generator, noise
@@ -1858,7 +1858,7 @@ def one_thread():
 # %% ../nbs/02_strokes.ipynb #53a8d572
 def train(run: Run, *, target: str = "data/wireframe.svg", image_size=None, turns: int = 3, seed: int = 0) -> StrokeDrawing:
     """Fit a drawing to the picture `target`; leaves wireframe.svg, progress pictures and results.json in the run's folder."""
-    image = svg.target(target, image_size)
+    image = targets.target(target, image_size)
     goal_, jitter, stages = Target(image), jitter_of(seed), stages_of(turns)
     easel = run.prepare(Easel(blank(goal_.width, goal_.height, background_of(image))))
     with one_thread():
@@ -1876,9 +1876,9 @@ def train(run: Run, *, target: str = "data/wireframe.svg", image_size=None, turn
 
 def enlarged(target, image_size, image: Tensor, scale: int = 4) -> Tensor | None:
     """The target drawn at `scale` times the size; None for a target that is a picture and has no such truth."""
-    if images.is_picture(svg.find(target)):
+    if images.is_picture(files.find(target)):
         return None
-    return svg.target(target, (image.shape[2] * scale, image.shape[1] * scale))
+    return targets.target(target, (image.shape[2] * scale, image.shape[1] * scale))
 
 # %% ../nbs/02_strokes.ipynb #21962e89
 def report(run: Run, d: Drawing, image: Tensor, target, image_size) -> None:
@@ -1922,9 +1922,9 @@ def evaluate(model: StrokeDrawing) -> dict[str, float]:
     """The model's file against the target that it names, both drawn by CairoSVG: PSNR at 1×, gain over bicubic at 4×, elements,
     and useless ones."""
     target = model.target or str(DATA / "wireframe.svg")
-    if not svg.find(target).is_file():
+    if not files.find(target).is_file():
         raise InputError(f"{target}: the picture that this drawing was fitted to is not there")
-    d, image = model.drawing(), svg.target(target, (model.width, model.height))
+    d, image = model.drawing(), targets.target(target, (model.width, model.height))
     text, large = to_svg(d), enlarged(target, None, image)
     gain = math.nan if large is None else psnr(cairo(text, 4), large) - psnr(images.enlarge(image, 4), large)
     return {

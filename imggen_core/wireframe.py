@@ -21,7 +21,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.optim import Adam
 from torch.utils.checkpoint import checkpoint
 
-from .kit import images, show, svg
+from .kit import images, show, targets
 from .kit.run import Run
 from .kit.sampler import Sampler, Slider, noise
 from .kit.settings import InputError, nearest
@@ -295,7 +295,7 @@ def train(run: Run, *, target: str = "data/wireframe.svg", image_size=None, mode
           latent: int = 64, channels: int = 160, batch_pixels: int = 2048, goal_db: float = 41.0, progress_every: int = 100,
           optimize_memory: bool = False) -> dict[str, nn.Module]:
     """Train each of `models` on the picture at `target`, each as a part of `run`; returns them by name and writes results.json."""
-    image = svg.target(target, image_size)
+    image = targets.target(target, image_size)
     _, height, width = image.shape
     watch = {"goal_db": goal_db, "progress_every": progress_every}
     recipes = {
@@ -326,10 +326,10 @@ def evaluate(model: nn.Module) -> dict[str, float]:
     `variation` is the mean absolute difference from the target of what a decoder draws at wander 0.6.
     """
     size = model.width, model.height
-    target = svg.target(model.target, size)
+    target = targets.target(model.target, size)
     figures = {"psnr_db": images.psnr(draw(model), target), "parameters": sum(weight.numel() for weight in model.parameters())}
-    if 16 * target[0].numel() <= svg.PIXELS and 4 * max(size) <= svg.SIDE:
-        figures["psnr_4x_db"] = images.psnr(draw(model, 4), svg.target(model.target, (4 * size[0], 4 * size[1])))
+    if 16 * target[0].numel() <= images.PIXELS and 4 * max(size) <= images.SIDE:
+        figures["psnr_4x_db"] = images.psnr(draw(model, 4), targets.target(model.target, (4 * size[0], 4 * size[1])))
     if isinstance(model, Sampler):
         figures["variation"] = float((model.sample(8, 0, wander=0.6) - target).abs().mean())
     return figures

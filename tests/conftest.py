@@ -132,7 +132,7 @@ def notebook(path: Path, *cells) -> Path:
 
 SERVER = """
 import json, os, sys, tempfile
-from imggen_core.kit import cli
+from imggen_core import cli
 answers = os.fdopen(os.dup(1), "w")
 for line in sys.stdin:
     words, folder = json.loads(line)
@@ -157,7 +157,7 @@ class Course:
     server: subprocess.Popen | None = None
 
     def command(self, *words) -> list[str]:
-        return [sys.executable, "-m", "imggen_core.kit.cli", *map(str, words)]
+        return [sys.executable, "-m", "imggen_core.cli", *map(str, words)]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -186,6 +186,7 @@ def course(tmp_path_factory):
     root = tmp_path_factory.mktemp("course")
     shutil.copytree(ROOT / "imggen_core" / "kit", root / "imggen_core" / "kit", ignore=shutil.ignore_patterns("__pycache__"))
     (root / "imggen_core" / "__init__.py").write_text("")
+    shutil.copy(ROOT / "imggen_core" / "cli.py", root / "imggen_core" / "cli.py")
     (root / "imggen_core" / "demo.py").write_text(MODULE)
     (root / "settings.ini").write_text(SETTINGS)
     (root / "data").mkdir()

@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from imggen_core.kit import cli, settings
+from imggen_core import cli
+from imggen_core.kit import settings
 
 
 @pytest.fixture
@@ -236,7 +237,7 @@ def test_evaluate_passes_or_fails_by_the_criteria(course, model, tmp_path):
 
 
 def test_help_is_fast_because_nothing_imports_torch():
-    program = "import sys; from imggen_core.kit import cli; sys.argv = ['imggen', '--help']\ntry: cli.main()\nexcept SystemExit as end: "
+    program = "import sys; from imggen_core import cli; sys.argv = ['imggen', '--help']\ntry: cli.main()\nexcept SystemExit as end: "
     program += "print('torch' in sys.modules, end.code)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "False 0"
@@ -261,7 +262,7 @@ def test_lab_asks_no_server_for_news(tmp_path):
 
 
 def test_doctor_finds_this_machine_ready():
-    done = subprocess.run([sys.executable, "-m", "imggen_core.kit.cli", "doctor"], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-m", "imggen_core.cli", "doctor"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     names = [line.split()[1] for line in lines[:-1]]
@@ -275,7 +276,7 @@ import cffi
 def no_cairo(self, name, *flags):
     raise OSError(f"cannot load library '{name}': no library called cairo was found")
 cffi.FFI.dlopen = no_cairo
-from imggen_core.kit import cli
+from imggen_core import cli
 sys.argv = ["imggen", *sys.argv[1:]]
 cli.main()
 """

@@ -220,7 +220,7 @@ def test_a_contest_leaves_what_it_promises(contest_run):
     results = json.loads((folder / "results.json").read_text())
     assert (results["width"], results["height"], results["population"], results["survivors"]) == (16, 12, 33, [3, 1])
     assert [row["members"] for row in results["rounds"]] == [33, 3]
-    goal = pop.svg.target(ROOT / "data/wireframe.svg", 16)
+    goal = pop.targets.target(ROOT / "data/wireframe.svg", 16)
     assert results["psnr_db"] == pytest.approx(pop.psnr_db((contest.sample()[0] - goal).square().mean()).item())
     assert results["psnr_db"] >= pop.psnr_db(contest.losses[-1].min()) - 1e-4, "clipping a picture to [0,1] takes nothing away"
     assert len(list((folder / "progress").glob("*.png"))) == 2
@@ -240,7 +240,7 @@ def test_the_members_that_go_on_are_the_best_of_the_round(contest_run):
 
 def test_what_is_recorded_is_what_is_painted(contest_run):
     contest, _ = contest_run
-    goal = pop.svg.target(ROOT / contest.target, 16)
+    goal = pop.targets.target(ROOT / contest.target, 16)
     for member in (1, 2, 33):
         for number in (0, 1, 2):
             settings = {"boxes": 6, "height": 12, "width": 16}
@@ -293,7 +293,7 @@ def test_a_run_keeps_its_contest_as_a_model_with_a_card(contest_run):
 
 
 def test_two_torchrun_processes_end_with_the_contest_of_one(tmp_path):
-    command = [sys.executable, "-m", "imggen_core.kit.cli", "train", "population", "--scale", "smoke", "-p", "iterations=10"]
+    command = [sys.executable, "-m", "imggen_core.cli", "train", "population", "--scale", "smoke", "-p", "iterations=10"]
     done = subprocess.run([*command, "--processes", "2", "--out", str(tmp_path / "two")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     names = {name: value for name, value in scale_parameters("population", "smoke").items() if name in SMALL}

@@ -11,10 +11,10 @@ import time
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
+import drawings
 import nbformat
 import numpy as np
 import pytest
-import targets
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -22,7 +22,7 @@ from labs import Lab, execute
 from scipy.spatial import cKDTree
 
 from imggen_core import strokes
-from imggen_core.kit import images, sampler, svg, zoo
+from imggen_core.kit import images, sampler, targets, zoo
 from imggen_core.kit.run import Run
 from imggen_core.kit.settings import ROOT, InputError
 from imggen_core.strokes import BOX, CURVE, ELLIPSE, FRAME, FREE, LINE, RING, StrokeDrawing, Target, insert, one, pick, render
@@ -558,7 +558,7 @@ def test_small_targets_end_in_time_with_few_elements_that_all_count(name):
 
 
 def wanted(kind: str, seed: int) -> tuple[torch.Tensor, torch.Tensor, int]:
-    text, truth = targets.make(kind, seed)
+    text, truth = drawings.make(kind, seed)
     return strokes.cairo(text), strokes.cairo(text, 4), truth
 
 
@@ -582,7 +582,7 @@ def same(a: strokes.Drawing, b: strokes.Drawing) -> bool:
 
 
 def test_the_same_seed_ends_bit_identical():
-    image = svg.target("data/wireframe.svg")[:, :60, :80].clone()
+    image = targets.target("data/wireframe.svg")[:, :60, :80].clone()
     assert same(strokes.fit(image, seed=3, turns=1), strokes.fit(image, seed=3, turns=1))
     assert strokes.jitter_of(0) == 1 and len({strokes.jitter_of(seed) for seed in range(9)}) == 9
 
@@ -614,7 +614,7 @@ def uninterrupted(tmp_path_factory):
 
 def test_a_run_leaves_the_file_its_figures_and_the_model(uninterrupted):
     target, folder, drawn = uninterrupted
-    results, image, large = json.loads((folder / "results.json").read_text()), svg.target(target), svg.target(target, (240, 240))
+    results, image, large = json.loads((folder / "results.json").read_text()), targets.target(target), targets.target(target, (240, 240))
     text = (folder / "wireframe.svg").read_text()
     assert set(results) == FIGURES and (results["width"], results["height"]) == (60, 60)
     assert results["svg_bytes"] == len(text.encode()) and results["primitives"] == len(ET.fromstring(text)) - 1 == 3

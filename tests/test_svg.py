@@ -16,15 +16,15 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import cairosvg
+import drawings
 import numpy as np
 import pytest
-import targets
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from imggen_core.kit import svg, svg_cairo
+from imggen_core.kit import svg, svg_cairo, targets
 from imggen_core.kit.settings import DATA, InputError
 
 SPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
@@ -86,10 +86,10 @@ def test_shipped_targets_draw_as_cairosvg_draws_them(name):
     np.testing.assert_allclose(svg.rasterise(drawn, scale=2, trusted=True), peer(text, scale=2), atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", targets.KINDS)
+@pytest.mark.parametrize("kind", drawings.KINDS)
 def test_random_targets_are_what_they_say(kind):
-    texts = [targets.make(kind, seed) for seed in range(20)]
-    assert texts == [targets.make(kind, seed) for seed in range(20)]
+    texts = [drawings.make(kind, seed) for seed in range(20)]
+    assert texts == [drawings.make(kind, seed) for seed in range(20)]
     assert len({text for text, _ in texts}) == 20
     for text, truth in texts:
         root = ElementTree.fromstring(text)
@@ -103,7 +103,7 @@ def test_random_targets_are_what_they_say(kind):
 
 def test_random_targets_have_the_sizes_of_their_kind():
     for kind, (low, high) in {"ui": (16, 34), "dashboard": (16, 36), "curves": (10, 18), "large": (24, 44)}.items():
-        counts = [targets.make(kind, seed)[1] for seed in range(100)]
+        counts = [drawings.make(kind, seed)[1] for seed in range(100)]
         assert low <= min(counts) and max(counts) <= high, kind
 
 
@@ -158,7 +158,7 @@ def test_native_size_is_that_of_cairosvgs_png(size):
     }.items(),
 )
 def test_sizes_that_cannot_be_drawn_are_refused(size, says):
-    assert says in refusal(svg.target, drawing(size=size))
+    assert says in refusal(targets.target, drawing(size=size))
 
 
 def test_reading_refuses_what_has_no_size_or_too_large_a_one():
@@ -167,9 +167,9 @@ def test_reading_refuses_what_has_no_size_or_too_large_a_one():
 
 
 def test_image_size_gives_a_size_to_what_has_none_or_too_large_a_one():
-    assert svg.target(drawing(size=""), 32).shape == (3, 32, 32)
-    assert svg.target(drawing(size=""), "20x10").shape == (3, 10, 20)
-    assert svg.target(drawing(size='width="30000" height="15000"'), 64).shape == (3, 32, 64)
+    assert targets.target(drawing(size=""), 32).shape == (3, 32, 32)
+    assert targets.target(drawing(size=""), "20x10").shape == (3, 10, 20)
+    assert targets.target(drawing(size='width="30000" height="15000"'), 64).shape == (3, 32, 64)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_image_size_gives_a_size_to_what_has_none_or_too_large_a_one():
     ],
 )
 def test_image_size_is_obeyed(image_size, shape):
-    picture = svg.target(DATA / "dashboard.svg", image_size)
+    picture = targets.target(DATA / "dashboard.svg", image_size)
     assert picture.shape == (3, *shape) and picture.dtype == torch.float32
     assert picture.is_contiguous() and 0 <= picture.min() and picture.max() <= 1
 
@@ -199,11 +199,11 @@ def test_image_size_is_obeyed(image_size, shape):
     [0, -1, 10**6, 10**400, "text", "0x5", "5x", "x", "5x5x5", "1e2", 2.5, math.nan, math.inf, True, (3000, 3000), (), object(), "9" * 99],
 )
 def test_wrong_image_sizes_are_refused(image_size):
-    assert refusal(svg.target, DATA / "dashboard.svg", image_size).startswith("image_size: ")
+    assert refusal(targets.target, DATA / "dashboard.svg", image_size).startswith("image_size: ")
 
 
 def test_a_drawing_of_another_aspect_is_fitted_inside_and_centred():
-    picture = svg.target(drawing('<rect width="64" height="48" fill="#ff0000"/>'), "64x68")
+    picture = targets.target(drawing('<rect width="64" height="48" fill="#ff0000"/>'), "64x68")
     red = (picture[0] > 0.9) & (picture[1] < 0.1)
     assert red[10:58].all() and not red[:10].any() and not red[58:].any()
 
@@ -240,12 +240,12 @@ def test_width_alone_keeps_the_aspect_ratio():
     ],
 )
 def test_ordinary_svg_of_every_kind_is_drawn(text):
-    assert svg.target(text).min() < 0.9
+    assert targets.target(text).min() < 0.9
 
 
 def test_an_empty_drawing_and_transparency_are_white():
-    assert svg.target(drawing("")).min() == 1
-    half = svg.target(drawing('<rect width="64" height="48" fill="black" opacity="0.5"/>'))
+    assert targets.target(drawing("")).min() == 1
+    half = targets.target(drawing('<rect width="64" height="48" fill="black" opacity="0.5"/>'))
     assert half.min() == pytest.approx(0.5, abs=0.01) and half.max() == pytest.approx(0.5, abs=0.01)
 
 
@@ -277,11 +277,11 @@ def test_paths_are_seen_from_the_working_folder_and_then_from_the_project(tmp_pa
 def test_pictures_are_targets_too(tmp_path):
     file = tmp_path / "red.svg"  # what a file is, its content says
     file.write_bytes(png(8, 4))
-    assert torch.equal(svg.target(file), torch.tensor([1.0, 0, 0])[:, None, None].expand(3, 4, 8))
-    assert svg.target(file, 16).shape == (3, 8, 16)
+    assert torch.equal(targets.target(file), torch.tensor([1.0, 0, 0])[:, None, None].expand(3, 4, 8))
+    assert targets.target(file, 16).shape == (3, 8, 16)
     file.write_bytes(png(3000, 2000))
-    assert "3000 × 2000 pixels" in refusal(svg.target, file)
-    assert svg.target(file, 30).shape == (3, 20, 30)
+    assert "3000 × 2000 pixels" in refusal(targets.target, file)
+    assert targets.target(file, 30).shape == (3, 20, 30)
 
 
 # What is refused
@@ -311,25 +311,25 @@ CONTENTS = {
 def test_files_that_hold_no_svg_are_refused(tmp_path, content, says):
     file = tmp_path / "drawing.svg"
     file.write_bytes(content)
-    line = refusal(svg.target, file)
+    line = refusal(targets.target, file)
     assert line.startswith(f"{file}: ") and says in line
 
 
 def test_paths_that_are_no_file_are_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "drawing.svg").write_text(drawing())
-    assert "did you mean drawing.svg?" in refusal(svg.target, tmp_path / "drwing.svg")
-    assert "no such file" in refusal(svg.target, tmp_path / "nowhere" / "x.svg")
-    assert "is a folder" in refusal(svg.target, tmp_path)
-    assert "not an ordinary file" in refusal(svg.target, tmp_path / "pipe")
-    assert "not an ordinary file" in refusal(svg.target, "/dev/zero")
+    assert "did you mean drawing.svg?" in refusal(targets.target, tmp_path / "drwing.svg")
+    assert "no such file" in refusal(targets.target, tmp_path / "nowhere" / "x.svg")
+    assert "is a folder" in refusal(targets.target, tmp_path)
+    assert "not an ordinary file" in refusal(targets.target, tmp_path / "pipe")
+    assert "not an ordinary file" in refusal(targets.target, "/dev/zero")
     for path in ("", "  ", "a\0b", "x" * 5000, "~nobody-of-that-name/x.svg"):
-        refusal(svg.target, path)
+        refusal(targets.target, path)
 
 
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs Linux: a file that even root cannot read")
 def test_an_unreadable_file_is_refused():
-    assert "cannot be read" in refusal(svg.target, "/proc/self/mem")
+    assert "cannot be read" in refusal(targets.target, "/proc/self/mem")
 
 
 DEEP = drawing("<g>" * 5000 + "</g>" * 5000)
@@ -379,7 +379,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("says, text", [(says, text) for says, texts in HOSTILE.items() for text in texts], ids=lambda value: value[:30])
 def test_hostile_svg_ends_in_one_line(says, text):
-    assert says in refusal(svg.target, text)
+    assert says in refusal(targets.target, text)
 
 
 def test_harmless_extravagance_is_drawn():
@@ -391,7 +391,7 @@ def test_harmless_extravagance_is_drawn():
         '<linearGradient id="a" xlink:href="#b"/><linearGradient id="b" xlink:href="#a"/><rect width="20" height="20" fill="url(#a)"/>',
     ]
     for body in bodies:
-        assert svg.target(drawing(body)).shape == (3, 48, 64)
+        assert targets.target(drawing(body)).shape == (3, 48, 64)
 
 
 def outside(where: str) -> list[str]:
@@ -442,7 +442,7 @@ def test_nothing_is_fetched(server):
     where, requests = server
     for text in outside(where):
         try:
-            assert svg.target(text).shape == (3, 48, 64)
+            assert targets.target(text).shape == (3, 48, 64)
         except InputError as error:
             assert re.search("nothing outside the file|entities|draw_markers", str(error)), error
     assert requests == []

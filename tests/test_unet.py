@@ -353,7 +353,7 @@ def test_a_folder_of_designs_with_unreadable_files_is_learnt_from_and_they_are_c
 
 
 def test_two_torchrun_processes_end_with_one_model(tmp_path):
-    command = [sys.executable, "-m", "imggen_core.kit.cli", "train", "unet", "--scale", "smoke", "--processes", "2"]
+    command = [sys.executable, "-m", "imggen_core.cli", "train", "unet", "--scale", "smoke", "--processes", "2"]
     done = subprocess.run(
         [*command, "--out", str(tmp_path / "two")], capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
     )

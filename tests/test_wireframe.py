@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from labs import Lab
 
 from imggen_core import wireframe
-from imggen_core.kit import images, svg, zoo
+from imggen_core.kit import images, targets, zoo
 from imggen_core.kit.run import Run
 from imggen_core.kit.settings import ROOT, InputError
 from imggen_core.wireframe import FourierNetwork, GridNetwork, SirenNetwork, WireframeDecoder, draw
@@ -30,7 +30,7 @@ def run(tmp_path):
 
 @pytest.fixture
 def target():
-    return svg.target("data/wireframe.svg", 48)
+    return targets.target("data/wireframe.svg", 48)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -127,7 +127,7 @@ def test_training_draws_the_target_and_reports_it(run, tmp_path):
               "batch_pixels": 1024, "progress_every": 50, "goal_db": 32.0}  # fmt: skip
     nets = wireframe.train(run(), **plenty)
     results = json.loads((tmp_path / "run" / "results.json").read_text())
-    target = svg.target("data/wireframe.svg", 48)
+    target = targets.target("data/wireframe.svg", 48)
     assert set(results) == {"width", "height", *nets} and (results["width"], results["height"]) == (48, 36)
     for name, least in {"naive": 22, "grid": 32, "fourier": 24, "siren": 22}.items():
         assert results[name]["psnr_db"] == images.psnr(draw(nets[name]), target) > least
@@ -198,7 +198,7 @@ def test_the_model_that_ships_meets_its_criteria():
     assert figures["psnr_db"] >= wireframe.CRITERIA["psnr_db"][1] and figures["variation"] > 0.01
     assert torch.allclose(model.sample(1, 3, wander=0)[0], draw(model), atol=1e-6)
     assert sum(file.stat().st_size for file in (ROOT / "checkpoints/wireframe").iterdir()) < 10e6
-    assert math.isclose(figures["psnr_db"], images.psnr(draw(model), svg.target("data/wireframe.svg")))
+    assert math.isclose(figures["psnr_db"], images.psnr(draw(model), targets.target("data/wireframe.svg")))
 
 
 # ---- the lab's checks ------------------------------------------------------------------------------------------------

@@ -306,7 +306,7 @@ def test_two_processes_end_with_equal_weights(tmp_path):
 
 
 def test_imggen_train_runs_under_two_processes(tmp_path):
-    command = [sys.executable, "-m", "imggen_core.kit.cli", "train", "wnet", "--scale", "smoke", "--processes", "2", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "imggen_core.cli", "train", "wnet", "--scale", "smoke", "--processes", "2", "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert zoo.load(tmp_path / "model").segment(torch.rand(1, 3, 32, 40)).shape == (1, 32, 40)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import numbers
 import os
+import re
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from imggen_core.kit.settings import DATA, InputError, nearest
+from .files import find, short
+from .settings import DATA, InputError, nearest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 FILE_PIXELS = 1 << 25  # what is decoded at most, 33 million
+PIXELS = 4_194_304  # what is drawn at most, 2048 × 2048
+SIDE = 4096  # the longest side that can be asked for
 PUBLIC = {
     "cifar10": "CIFAR10", "cifar100": "CIFAR100", "mnist": "MNIST", "fashion-mnist": "FashionMNIST", "svhn": "SVHN", "stl10": "STL10",
     "celeba": "CelebA", "flowers102": "Flowers102", "pets": "OxfordIIITPet", "food101": "Food101", "textures": "DTD",
@@ -38,18 +43,16 @@ def is_picture(path: Path) -> bool:
 def open_image(path: str | os.PathLike, image_size: int | tuple[int, int] | None = None) -> Tensor:
     """The picture in a file, float32 [3,H,W] in [0,1]: upright, transparency on white, 8 or 16 bits, colour or grey.
 
-    `image_size` as in `svg.target`. InputError if the file is missing, empty, damaged, too large or of another kind.
+    `image_size` as in `targets.target`. InputError if the file is missing, empty, damaged, too large or of another kind.
     """
-    from imggen_core.kit import svg
-
-    name, size = str(path), svg.parse_size(image_size)
+    name, size = str(path), parse_size(image_size)
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(svg.find(path), formats=FORMATS) as picture:
+        with warnings.catch_warnings(action="ignore"), Image.open(find(path), formats=FORMATS) as picture:
             if math.prod(picture.size) > FILE_PIXELS:
                 raise Image.DecompressionBombError
             pixels = _as_float(ImageOps.exif_transpose(picture))
     except UnidentifiedImageError:
-        empty = svg.find(path).stat().st_size == 0
+        empty = find(path).stat().st_size == 0
         what = "is empty" if empty else "is not a picture that can be read"
         raise InputError(f"{name}: {what} — give an SVG, or a picture of the kind {', '.join(FORMATS)}") from None
     except Image.DecompressionBombError:
@@ -65,6 +68,38 @@ def open_image(path: str | os.PathLike, image_size: int | tuple[int, int] | None
 
     image = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
     return image if size is None else fit(image, size)
+
+
+def parse_size(image_size) -> int | tuple[int, int] | None:
+    """None, the longer side, or (width, height) from what a user may give: None, 256, "256", (320, 200), "320x200"; else InputError."""
+    if image_size is None or (isinstance(image_size, str) and image_size.strip().lower() in ("", "none", "native")):
+        return None
+    parts = image_size
+    if isinstance(parts, str):
+        parts = re.split(r"\s*[x×,]\s*", parts.strip().strip("()[]").lower())
+    if isinstance(parts, numbers.Number):
+        parts = [parts]
+    try:
+        sides = [whole_side(part, "image_size") for part in parts]
+    except TypeError:
+        sides = []
+    if len(sides) not in (1, 2):
+        raise InputError(f"image_size: {short(image_size)} is not a size — give the longer side (256) or both (320x200)")
+    if math.prod(sides) > PIXELS:
+        raise InputError(f"image_size: {sides[0]}x{sides[-1]} is more than the {PIXELS:,} pixels that are drawn — give a smaller one")
+    return sides[0] if len(sides) == 1 else tuple(sides)
+
+
+def whole_side(value, name: str) -> int:
+    """`value` as a side in 1..4096."""
+    try:
+        side = int(value)
+        fits = side == float(value) and 1 <= side <= SIDE and not isinstance(value, bool)
+    except (TypeError, ValueError, OverflowError):
+        fits = False
+    if not fits:
+        raise InputError(f"{name}: a side of {short(value)} pixels — give a whole number from 1 to {SIDE:,}")
+    return side
 
 
 def _as_float(picture: Image.Image) -> np.ndarray:

@@ -32,7 +32,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from . import settings, zoo
+from . import cards, settings, zoo
 from .settings import InputError
 
 KEPT = 2  # saved states: the newest, and the one before it in case the newest is damaged
@@ -458,6 +458,23 @@ class Run:
         if not self._saved and self.main:
             with self._aside(), self._disk():
                 zoo.save(self.unwrap(net), self.path("model"), card_text, samples, module=f"imggen_core.{self.chapter}")
+
+    def finish(self, model: nn.Module, figures: dict, criteria: dict | None = None, samples=None, **facts) -> None:
+        """The end of a training: `figures` go into results.json, and the model is kept with the card of cards/CHAPTER.md.
+
+        criteria: {figure: (">=" or "<=", bound)}; samples [n,3,H,W] in [0,1]; facts: what else the card's text names. The card also knows
+        `minutes`, the processor time of all processes.
+        """
+        minutes = self.cpu_seconds * self.processes / 60
+        self.results(**figures, seconds=self.seconds, cpu_seconds=self.cpu_seconds)
+        if self.main:
+            self.keep(model, cards.card(self.chapter, model, figures, criteria, **{"minutes": minutes, **facts}), samples)
+
+    def per_process(self, batch_size: int) -> int:
+        """How many samples of a batch are this process's; InputError when it cannot be split evenly."""
+        if batch_size % self.processes:
+            raise InputError(f"batch_size={batch_size}: cannot be split among {self.processes} processes — give a multiple")
+        return batch_size // self.processes
 
     def _show_chart(self, numbers: dict) -> None:
         if settings.headless():

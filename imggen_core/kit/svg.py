@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import gzip
 import io
 import json
 import math
-import numbers
 import os
 import re
 import signal
@@ -15,21 +13,16 @@ import subprocess
 import sys
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from imggen_core.kit import svg_cairo
-from imggen_core.kit.settings import ROOT, InputError
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from . import svg_cairo
+from .files import find
+from .images import PIXELS, whole_side
+from .settings import InputError
 
 FILE_BYTES = 5_000_000
-PIXELS = 4_194_304  # 2048 × 2048
-SIDE = 4096  # the longest side that can be asked for
 TRUSTED_PIXELS = 16 * PIXELS
 CPU_SECONDS, WALL_SECONDS, MEMORY = 3, 5, 1 << 30
 
@@ -46,8 +39,8 @@ class Svg:
 
 def read(path_or_text: str | os.PathLike) -> Svg:
     """The SVG in a file (a path) or in `path_or_text` itself (it starts with `<`); InputError if it is not one that can be drawn."""
-    name, text = _load(path_or_text)
-    native = _draw(name, text, draw=False)[0]["native"]
+    name, text = load(path_or_text)
+    native = draw(name, text, draw=False)[0]["native"]
     if native is None:
         raise InputError(f"{name}: no width, height or viewBox — give the size with image_size=…, for example 256 or 320x200")
     return Svg(text, *native, name)
@@ -59,111 +52,30 @@ def rasterise(svg: Svg | str, width: int | None = None, height: int | None = Non
     With `width` or `height` alone the aspect ratio is kept; with both, the drawing is fitted inside, centred. `scale` multiplies it.
     Draws in a child process under limits of time and memory, unless `trusted` (text that we wrote ourselves): that takes milliseconds.
     """
-    name, text = (svg.name, svg.text) if isinstance(svg, Svg) else ("the SVG", svg) if trusted else _load(svg)
+    name, text = (svg.name, svg.text) if isinstance(svg, Svg) else ("the SVG", svg) if trusted else load(svg)
     for side in (width, height):
         if side is not None:
-            _whole(side, name)
+            whole_side(side, name)
     if not 0 < scale < math.inf:
         raise InputError(f"{name}: scale is {scale} — give a positive number")
-    return _on_white(*_draw(name, text, trusted=trusted, width=width, height=height, scale=scale))
-
-
-def target(path: str | os.PathLike, image_size: int | str | tuple[int, int] | None = None) -> Tensor:
-    """The picture to learn, float32 [3,H,W] in [0,1] on white, from an SVG or a picture file.
-
-    `image_size`: None for the native size; a number for the longer side; (width, height) or "WxH" for exactly that, picture fitted inside.
-    """
-    from imggen_core.kit import images
-
-    size = parse_size(image_size)
-    if not _is_text(path) and images.is_picture(find(path)):
-        picture = images.open_image(path, size)
-        height, width = picture.shape[1:]
-        if height * width > PIXELS:
-            raise InputError(f"{path}: is {width} × {height} pixels, more than {PIXELS:,} — give a smaller size with image_size=…")
-        return picture
-    name, text = _load(path)
-    asked = {"longer": size} if isinstance(size, int) else dict(zip(("width", "height"), size or (), strict=False))
-    pixels = _on_white(*_draw(name, text, **asked))
-    import torch  # late: a refusal need not wait for it
-
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
-
-
-def parse_size(image_size) -> int | tuple[int, int] | None:
-    """None, the longer side, or (width, height) from what a user may give: None, 256, "256", (320, 200), "320x200"; else InputError."""
-    if image_size is None or (isinstance(image_size, str) and image_size.strip().lower() in ("", "none", "native")):
-        return None
-    parts = image_size
-    if isinstance(parts, str):
-        parts = re.split(r"\s*[x×,]\s*", parts.strip().strip("()[]").lower())
-    if isinstance(parts, numbers.Number):
-        parts = [parts]
-    try:
-        sides = [_whole(part, "image_size") for part in parts]
-    except TypeError:
-        sides = []
-    if len(sides) not in (1, 2):
-        raise InputError(f"image_size: {_short(image_size)} is not a size — give the longer side (256) or both (320x200)")
-    if math.prod(sides) > PIXELS:
-        raise InputError(f"image_size: {sides[0]}x{sides[-1]} is more than the {PIXELS:,} pixels that are drawn — give a smaller one")
-    return sides[0] if len(sides) == 1 else tuple(sides)
-
-
-def _whole(value, name: str) -> int:
-    """`value` as a side in 1..4096."""
-    try:
-        side = int(value)
-        fits = side == float(value) and 1 <= side <= SIDE and not isinstance(value, bool)
-    except (TypeError, ValueError, OverflowError):
-        fits = False
-    if not fits:
-        raise InputError(f"{name}: a side of {_short(value)} pixels — give a whole number from 1 to {SIDE:,}")
-    return side
-
-
-def _short(value) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+    return on_white(*draw(name, text, trusted=trusted, width=width, height=height, scale=scale))
 
 
 # Reading
 
 
-def _is_text(path_or_text) -> bool:
+def is_text(path_or_text) -> bool:
     return isinstance(path_or_text, str) and path_or_text.lstrip("\ufeff \t\r\n").startswith("<")
 
 
 def _name(path_or_text) -> str:
-    return "the SVG" if _is_text(path_or_text) else str(path_or_text)
+    return "the SVG" if is_text(path_or_text) else str(path_or_text)
 
 
-def find(path: str | os.PathLike) -> Path:
-    """The ordinary file at `path`, seen from the working folder or else from the project's; InputError names the nearest if none."""
-    name = str(path).replace("\0", "?")
-    try:
-        given = Path(path).expanduser()
-        found = next((choice for choice in (given, ROOT / given) if choice.exists()), None)
-    except (OSError, ValueError, RuntimeError):
-        raise InputError(f"{_short(name)}: not a usable path — give the path of a file") from None
-    if not name.strip():
-        raise InputError("target: an empty path — give the path of an SVG or a picture")
-    if found is None:
-        folder = next((choice for choice in (given.parent, ROOT / given.parent) if choice.is_dir()), None)
-        names = [entry.name for entry in folder.iterdir()] if folder and os.access(folder, os.R_OK) else []
-        close = difflib.get_close_matches(given.name, names, n=1, cutoff=0.8)
-        raise InputError(f"{name}: no such file — {f'did you mean {close[0]}?' if close else 'check the path'}")
-    if found.is_dir():
-        raise InputError(f"{name}: is a folder — give the path of a file in it")
-    if not found.is_file():
-        raise InputError(f"{name}: is not an ordinary file — give the path of an SVG or a picture")
-    return found
-
-
-def _load(path_or_text) -> tuple[str, str]:
+def load(path_or_text) -> tuple[str, str]:
     """The name and the text of an SVG given as a path or as text, decoded and without its XML declaration."""
     name = _name(path_or_text)
-    if _is_text(path_or_text):
+    if is_text(path_or_text):
         data = path_or_text.encode("utf-8", "surrogatepass")
     else:
         try:
@@ -212,7 +124,7 @@ def _decode(name: str, data: bytes) -> str:
 # Drawing
 
 
-def _draw(name: str, text: str, *, trusted=False, draw=True, width=None, height=None, longer=None, scale=1) -> tuple[dict, bytes]:
+def draw(name: str, text: str, *, trusted=False, draw=True, width=None, height=None, longer=None, scale=1) -> tuple[dict, bytes]:
     """What `svg_cairo.work` answers, in this process if `trusted`, else in a child under limits; InputError for what it refuses."""
     request = {"draw": draw, "width": width, "height": height, "longer": longer, "scale": scale}
     if trusted:
@@ -243,7 +155,7 @@ def _in_child(request: dict, text: bytes) -> tuple[dict, bytes]:
     return {"error": "memory" if "MemoryError" in last else f"could not be drawn ({last[:160]}) — see imggen doctor"}, b""
 
 
-def _on_white(answer: dict, pixels: bytes) -> np.ndarray:
+def on_white(answer: dict, pixels: bytes) -> np.ndarray:
     """Cairo's premultiplied pixels, four bytes each in the machine's order, as float32 RGB on white."""
     width, height = answer["size"]
     channels = np.frombuffer(pixels, np.uint8).reshape(height, width, 4)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from imggen_core import population as pop
-from imggen_core.kit import show, svg
+from imggen_core.kit import show, targets
 from imggen_core.kit.settings import ROOT
 
 SIZE = {"boxes": 48, "height": 48, "width": 64}
@@ -18,7 +18,7 @@ LR, SEEDS = 0.005, range(6)
 
 @pytest.fixture(scope="module")
 def goal():
-    return svg.target(ROOT / "data/wireframe.svg", (SIZE["width"], SIZE["height"]))
+    return targets.target(ROOT / "data/wireframe.svg", (SIZE["width"], SIZE["height"]))
 
 
 def race(kind, goal, count, steps=20, turns=7, **size) -> float:

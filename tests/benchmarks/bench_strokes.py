@@ -10,8 +10,8 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 
+import drawings
 import pytest
-import targets
 
 from imggen_core.kit import show
 from imggen_core.kit.settings import ROOT
@@ -108,7 +108,7 @@ def test_strokes_against_the_naive_decoder(tmp_path):
     todo = [(name, kind, ROOT / f"data/{name}.svg", truth(ROOT / f"data/{name}.svg")) for name, kind in DATA.items()]
     for kind in LIMITS:
         for seed in SEEDS:
-            text, elements = targets.make(kind, seed)
+            text, elements = drawings.make(kind, seed)
             file = tmp_path / f"{kind}-{seed}.svg"
             file.write_text(text)
             todo.append((f"random {kind} {seed}", kind, file, elements))

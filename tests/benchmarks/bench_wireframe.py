@@ -22,7 +22,7 @@ COST = """
 import json, sys
 from imggen_core import wireframe
 from imggen_core.kit import svg
-image = svg.target("data/wireframe.svg", int(sys.argv[1]))
+image = targets.target("data/wireframe.svg", int(sys.argv[1]))
 net = wireframe.WireframeDecoder(image.shape[2], image.shape[1], optimize_memory=sys.argv[2] == "True")
 print(json.dumps(wireframe.step_cost(net, image)))
 """

@@ -123,7 +123,7 @@ def torchrun(job: dict, processes: int) -> None:
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
         with noise.open("wb") as stderr:  # torchrun's own tracebacks; the workers say what went wrong in `failure`
             process = subprocess.Popen(
-                command + ["-m", "imggen_core.kit.cli", "train-worker", str(path)],
+                command + ["-m", "imggen_core.cli", "train-worker", str(path)],
                 env=os.environ | {TOKEN: token, "OMP_NUM_THREADS": threads, "TORCH_CPP_LOG_LEVEL": "ERROR"},
                 stderr=stderr,
                 start_new_session=True,
@@ -193,9 +193,9 @@ def checked_parameters(chapter: str, defaults: dict, scale: str, pairs: list[str
     if "target" in given:
         parameters["target"] = file_name(given["target"])
     if {"target", "image_size"} & given.keys() and "target" in parameters:
-        from imggen_core.kit import svg
+        from imggen_core.kit import targets
 
-        svg.target(ROOT / parameters["target"], parameters.get("image_size"))
+        targets.target(ROOT / parameters["target"], parameters.get("image_size"))
     return parameters
 
 

@@ -1,0 +1,272 @@
+"""What a training can be given: type, range, unit and meaning of each parameter stand in one place, the signature of `train`.
+
+    @validated
+    def train(run: Run, *, steps: Steps = 2000, lr: LearningRate = 2e-3,
+              floor: Annotated[float, Real(0, 5, "the least weight of a squared error")] = 0.2):
+        ...
+
+From that come the check of every call, the errors of `imggen run -p`, the list that `imggen chapters NAME` prints, and sliders.
+"""
+
+import functools
+import inspect
+import math
+import typing
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from .settings import ROOT, InputError, nearest
+
+
+class Parameter:
+    """What a value may be. `meaning`: one line for the learner; `unit`: what a number counts or measures ("" for a bare number)."""
+
+    meaning: str = ""
+    unit: str = ""
+
+    @property
+    def wants(self) -> str:
+        """What it must be, as the end of a sentence: "a whole number from 1 to 64"."""
+        return "anything"
+
+    def read(self, name: str, value: Any) -> Any:
+        """`value` (also as text, as a command line gives it) as this parameter's type; InputError when it does not fit."""
+        return value
+
+    def look(self, name: str, values: dict) -> None:
+        """InputError for what shows only beside the other `values`, and before anything long begins."""
+
+    def wrong(self, name: str, value: Any) -> InputError:
+        text = repr(value)
+        return InputError(f"{name}={text if len(text) < 60 else text[:57] + '...'}: must be {self.wants}")
+
+
+@dataclass(frozen=True)
+class Number(Parameter):
+    """A finite number in [low, high]; with `above`, low itself is too little; with `below`, high itself is too much."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    meaning: str = ""
+    unit: str = ""
+    _: KW_ONLY
+    above: bool = False
+    below: bool = False
+    article = "a number"
+
+    @property
+    def wants(self) -> str:
+        if not self.above and not self.below and math.isfinite(self.low) and math.isfinite(self.high):
+            return f"{self.article} from {text_of(self.low)} to {text_of(self.high)}"
+        low = f" {'above' if self.above else 'of at least'} {text_of(self.low)}" if math.isfinite(self.low) else ""
+        high = f" {'below' if self.below else 'of at most'} {text_of(self.high)}" if math.isfinite(self.high) else ""
+        return self.article + (" and".join(filter(None, (low, high))))
+
+    def read(self, name: str, value: Any) -> float:
+        if isinstance(value, bool):
+            raise self.wrong(name, value)
+        try:
+            number = float(value)
+        except (TypeError, ValueError, OverflowError):
+            raise self.wrong(name, value) from None
+        inside = math.isfinite(number) and self.low <= number <= self.high
+        if not inside or (self.above and number == self.low) or (self.below and number == self.high):
+            raise self.wrong(name, value)
+        return number
+
+
+@dataclass(frozen=True)
+class Real(Number):
+    """A finite number."""
+
+
+@dataclass(frozen=True)
+class Whole(Number):
+    """A whole number, a multiple of `multiple`."""
+
+    _: KW_ONLY
+    multiple: int = 1
+    article = "a whole number"
+
+    @property
+    def wants(self) -> str:
+        return super().wants + (f", a multiple of {self.multiple}" if self.multiple > 1 else "")
+
+    def read(self, name: str, value: Any) -> int:
+        number = super().read(name, value)
+        if number != int(number) or int(number) % self.multiple:
+            raise self.wrong(name, value)
+        return int(number)
+
+
+@dataclass(frozen=True)
+class Flag(Parameter):
+    """True or False."""
+
+    meaning: str = ""
+    wants = "true or false"
+
+    def read(self, name: str, value: Any) -> bool:
+        known = {"true": True, "yes": True, "false": False, "no": False}
+        if isinstance(value, bool):
+            return value
+        if str(value).lower() not in known:
+            raise self.wrong(name, value)
+        return known[str(value).lower()]
+
+
+@dataclass(frozen=True)
+class OneOf(Parameter):
+    """One of `options`."""
+
+    options: tuple = ()
+    meaning: str = ""
+
+    @property
+    def wants(self) -> str:
+        return f"one of {', '.join(map(str, self.options))}"
+
+    def read(self, name: str, value: Any) -> Any:
+        for option in self.options:
+            if type(option) is type(value) and option == value or str(option) == str(value):
+                return option
+        raise InputError(f"{name}={value!r}: {nearest(value, map(str, self.options))}")
+
+
+@dataclass(frozen=True)
+class Words(Parameter):
+    """Any text."""
+
+    meaning: str = ""
+    wants = "a text"
+
+    def read(self, name: str, value: Any) -> str:
+        return str(value)
+
+
+@dataclass(frozen=True)
+class Several(Parameter):
+    """A list or tuple of `least` to `most` values, each of them `each`."""
+
+    each: Parameter = Parameter()
+    meaning: str = ""
+    unit: str = ""
+    _: KW_ONLY
+    least: int = 1
+    most: int = 64
+
+    @property
+    def wants(self) -> str:
+        count = f"{self.least}" if self.least == self.most else f"{self.least} to {self.most}"
+        return f"a list of {count} values, each {self.each.wants}"
+
+    def read(self, name: str, value: Any) -> list:
+        if not isinstance(value, list | tuple) or not self.least <= len(value) <= self.most:
+            raise self.wrong(name, value)
+        return [self.each.read(f"{name}[{k}]", item) for k, item in enumerate(value)]
+
+
+@dataclass(frozen=True)
+class Maybe(Parameter):
+    """None, or what `kind` takes."""
+
+    kind: Parameter = Parameter()
+    meaning: str = ""
+
+    @property
+    def wants(self) -> str:
+        return f"none, or {self.kind.wants}"
+
+    def read(self, name: str, value: Any) -> Any:
+        return None if value is None else self.kind.read(name, value)
+
+
+@dataclass(frozen=True)
+class PictureFile(Parameter):
+    """The name of an SVG or picture file, from the project's root or absolute; drawn at the parameter called `size`, if there is one."""
+
+    meaning: str = ""
+    _: KW_ONLY
+    size: str = "image_size"
+    wants = "the name of an SVG or of a picture file"
+
+    def read(self, name: str, value: Any) -> str:
+        if not isinstance(value, str | Path):
+            raise self.wrong(name, value)
+        return str(value)
+
+    def look(self, name: str, values: dict) -> None:
+        from . import targets
+
+        targets.target(ROOT / values[name], values.get(self.size))
+
+
+def text_of(number: float) -> str:
+    return f"{int(number)}" if number == int(number) and abs(number) < 1e15 else f"{number:g}"
+
+
+Seed = Annotated[int, Whole(-(2**53), 2**53, "the same seed, the same result")]
+Steps = Annotated[int, Whole(0, 10**9, "how many batches are learnt from", "batches")]
+Epochs = Annotated[int, Whole(0, 10**6, "how often all training data are seen", "passes")]
+BatchSize = Annotated[int, Whole(1, 65536, "how many samples one step learns from", "samples")]
+Accumulate = Annotated[int, Whole(1, 4096, "how many batches make one step of the optimiser", "batches")]
+LearningRate = Annotated[float, Real(0, math.inf, "how far one step moves the weights", above=True)]
+Decay = Annotated[float, Real(0, 1, "what share of the averaged weights stays at each step", below=True)]
+Share = Annotated[float, Real(0, 1, "a share of the whole")]
+Count = Annotated[int, Whole(1, 10**7, "how many of them are used", "samples")]
+Pixels = Annotated[int, Whole(16, 4096, "the side of a picture", "pixels")]
+Width = Annotated[int, Whole(1, 4096, "channels of the first level", "channels")]
+Widths = Annotated[tuple, Several(Whole(1, 4096), "channels of each level", "channels")]
+Target = Annotated[str, PictureFile("the picture that is learnt")]
+
+
+def of(function: Callable) -> dict[str, Parameter]:
+    """The schema of a training function: its keyword-only parameters by name, from their annotations or else like their defaults."""
+    hints = typing.get_type_hints(function, include_extras=True)
+    given = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    annotated = {name: next((note for note in getattr(hint, "__metadata__", ()) if isinstance(note, Parameter)), None)
+                 for name, hint in hints.items()}  # fmt: skip
+    return {p.name: annotated.get(p.name) or like(p.default) for p in given}
+
+
+def like(default: Any) -> Parameter:
+    """What a parameter takes of which only the default is known: values of its kind, and none below 0 if it is not."""
+    if isinstance(default, bool):
+        return Flag()
+    if isinstance(default, int | float):
+        return (Whole if isinstance(default, int) else Real)(0 if default >= 0 else -math.inf)
+    if isinstance(default, str):
+        return Words()
+    if isinstance(default, list | tuple):
+        return Several(like(default[0]) if default else Parameter(), least=0, most=4096)
+    return Parameter()
+
+
+def validated(function: Callable) -> Callable:
+    """`function` with its keyword-only arguments read by its schema at every call; InputError names the first that does not fit."""
+    schema = of(function)
+
+    @functools.wraps(function)
+    def call(*arguments, **given):
+        return function(*arguments, **{name: schema[name].read(name, value) if name in schema else value for name, value in given.items()})
+
+    return call
+
+
+def controls(function: Callable) -> dict:
+    """The parameters of `function` that a slider, a menu or a text field can set: {name: Control} at their defaults."""
+    from .sampler import Choice, Slider, Text
+
+    found, signature = {}, inspect.signature(function)
+    for name, kind in of(function).items():
+        default = signature.parameters[name].default
+        if isinstance(kind, Number) and math.isfinite(kind.low) and math.isfinite(kind.high) and default is not None:
+            step = getattr(kind, "multiple", None) or (kind.high - kind.low) / 100
+            found[name] = Slider(default, kind.low, kind.high, step, kind.meaning)
+        elif isinstance(kind, OneOf | Flag):
+            found[name] = Choice(default, getattr(kind, "options", (False, True)), kind.meaning)
+        elif isinstance(kind, Words | PictureFile):
+            found[name] = Text(default, kind.meaning)
+    return found
