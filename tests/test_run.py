@@ -27,9 +27,10 @@ from huggingface_hub import PyTorchModelHubMixin
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from imggen_core.kit import settings, zoo
+from imggen_core.kit import cards, settings, zoo
 from imggen_core.kit import state as states
 from imggen_core.kit.folder import claim
+from imggen_core.kit.history import Clock
 from imggen_core.kit.run import Run
 from imggen_core.kit.settings import InputError
 
@@ -478,6 +479,39 @@ def test_resuming_unpickles_nothing(trainings, stopped):
     trainings.assert_same(folder)
 
 
+def little(run):
+    """The training that left `saved_run`."""
+    net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Dropout(0.5), nn.Flatten(), nn.Linear(8, 2))
+    images = torch.arange(24.0).view(6, 1, 2, 2) / 24
+    data = DataLoader(images, 2, shuffle=True, generator=torch.Generator().manual_seed(4))
+    opt = torch.optim.Adam(net.parameters(), 0.01)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(opt, 0.9)
+    net, opt, data, schedule = run.prepare(net, opt, data, schedule)
+    for _ in run.epochs(3):
+        for x in run.batches(data):
+            run.step((net(x) + torch.rand(2)).square().mean(), opt)
+            schedule.step()
+        run.log(loss=run.mean_loss, lr=schedule.get_last_lr()[0])
+    return net, torch.rand(3)
+
+
+def test_a_state_saved_by_an_earlier_version_is_gone_on_with(tmp_path):
+    """`saved_run` was left, in the middle of its second epoch, by the first version that saved states: its form stays readable."""
+    shutil.copytree(HERE.parent / "saved_run", tmp_path / "old")
+    given = {"device": "cpu", "precision": "no", "seed": 5, "scale": "laptop", "quiet": True}
+    old = Run("toy", {"width": 2}, folder=tmp_path / "old", **given)
+    assert old.count == 5
+    assert old.history["step"] == [3]
+    net, chance = little(old)
+    whole = Run("toy", {"width": 2}, folder=tmp_path / "whole", **given)
+    wanted, wanted_chance = little(whole)
+    assert torch.equal(chance, wanted_chance), "every generator went on where it stood"
+    for name, weight in wanted.state_dict().items():
+        torch.testing.assert_close(net.state_dict()[name], weight, rtol=1e-5, atol=1e-6)
+    for name in ("step", "loss", "lr"):
+        assert old.history[name] == pytest.approx(whole.history[name], rel=1e-5)
+
+
 def test_two_states_are_kept_and_no_more(stopped):
     assert len(stopped[1]) == 2
     assert sorted(path.name for path in stopped[1][0].iterdir()) == ["state.json", "state.safetensors"]
@@ -588,6 +622,53 @@ def test_results_are_merged_and_are_json(tmp_path):
     run.results(name="b", nested={"x": math.nan})
     found = json.loads((tmp_path / "results.json").read_text(), parse_constant=pytest.fail)
     assert found == {"psnr_db": 31.5, "seconds": None, "name": "b", "size": [3, 4], "nested": {"x": None}}
+
+
+CARD = "> A toy of width {width}.\n\nTrained {minutes:.0f} minutes on {samples_seen} samples."
+
+
+def test_finish_leaves_results_and_a_model_with_its_card(tmp_path, monkeypatch):
+    monkeypatch.setattr(cards, "TEXTS", tmp_path)
+    (tmp_path / "toy.md").write_text(CARD)
+    run = Run("toy", folder=tmp_path / "run", device="cpu")
+    net = Net(width=3)
+    run.finish(net, {"psnr_db": 31.25, "fid": math.nan}, {"psnr_db": (">=", 30)}, torch.rand(4, 3, 6, 6), samples_seen=7, minutes=12)
+    found = json.loads((run.path("results.json")).read_text())
+    assert found["psnr_db"] == 31.25 and found["fid"] is None and found["seconds"] >= 0 and found["cpu_seconds"] >= 0
+    assert torch.equal(Net.from_pretrained(str(run.path("model"))).body[0].weight, net.body[0].weight)
+    text = run.path("model/README.md").read_text()
+    assert "> A toy of width 3." in text and "Trained 12 minutes on 7 samples." in text
+    assert "| psnr_db | 31.25 | >= 30 |" in text and "| fid | – |  |" in text
+    assert run.path("model/samples.png").is_file()
+
+
+def test_finish_counts_the_minutes_of_all_processes(tmp_path, monkeypatch):
+    monkeypatch.setattr(cards, "TEXTS", tmp_path)
+    (tmp_path / "toy.md").write_text("{minutes}")
+    run = Run("toy", folder=tmp_path / "run", device="cpu")
+    run._clock, run.processes = Clock(cpu=90, running=False), 4
+    run.finish(Net(), {})
+    assert run.path("model/README.md").read_text().strip().endswith("6.0")
+
+
+def test_a_card_that_asks_for_an_unknown_fact_fails_after_the_results_are_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(cards, "TEXTS", tmp_path)
+    (tmp_path / "toy.md").write_text("{moon}")
+    run = Run("toy", folder=tmp_path / "run", device="cpu")
+    with pytest.raises(ValueError, match="toy.md.* moon, which nobody gave"):
+        run.finish(Net(), {"loss": 0.5})
+    assert json.loads(run.path("results.json").read_text())["loss"] == 0.5
+
+
+def test_a_batch_is_split_evenly_or_refused(tmp_path):
+    run = Run("toy", folder=tmp_path, device="cpu")
+    assert run.per_process(7) == 7
+    run.processes = 3
+    assert run.per_process(12) == 4
+    with pytest.raises(InputError, match="batch_size=8: cannot be split among 3 processes — give a multiple"):
+        run.per_process(8)
+    with pytest.raises(InputError, match="batch_size=8"):
+        run.prepare(DataLoader(torch.rand(16, 2), 8))
 
 
 # --------------------------------------------------------------------------------------------------------------------- a full disk
