@@ -67,6 +67,7 @@ def run(
 ):
     """Run a chapter's notebook, by papermill, into a run folder."""
     from imggen_core.kit import notebooks
+    from imggen_core.kit.folder import claim
 
     if timeout is not None and not timeout > 0:
         raise InputError(f"--timeout {timeout:g}: wants a number of seconds above 0")
@@ -92,6 +93,7 @@ def train(
 ):
     """Run a chapter's train() alone, by torchrun, in one or several processes."""
     from imggen_core.kit import notebooks
+    from imggen_core.kit.folder import claim
 
     if processes < 1:
         raise InputError(f"--processes {processes}: wants a whole number of at least 1")
@@ -236,45 +238,19 @@ def file_name(text: str) -> str:
 
 
 def run_folder(chapter: str, out: Path | None) -> Path:
-    folder = Path(os.path.abspath(out.expanduser())) if out else fresh(RUNS / f"{chapter}-{time.strftime('%Y%m%d-%H%M%S')}")
+    """The folder `out`, or else a fresh one in runs/; InputError where nothing can be written."""
+    from imggen_core.kit import files
+
     try:
+        folder = Path(os.path.abspath(out.expanduser())) if out else files.fresh_folder(RUNS, chapter)
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except (FileExistsError, NotADirectoryError):
         raise InputError(f"--out {out}: is a file, or lies in one — name a folder") from None
     except OSError as error:
-        raise InputError(f"--out {out or folder}: cannot be written ({error.strerror}) — name another folder") from None
+        raise InputError(f"--out {out or RUNS}: cannot be written ({error.strerror}) — name another folder") from None
     return folder
-
-
-def fresh(folder: Path) -> Path:
-    names = [folder] + [folder.with_name(f"{folder.name}-{number}") for number in range(2, 100)]
-    return next(name for name in names if not name.exists())
-
-
-def claim(folder: Path, chapter: str, scale: str, parameters: dict) -> None:
-    """Write params.json, or refuse a folder that belongs to another chapter, scale or other parameters."""
-    path = folder / "params.json"
-    wanted = json.loads(json.dumps({"chapter": chapter, "scale": scale, "parameters": parameters}))
-    if not path.exists():
-        if any(folder.iterdir()):
-            raise InputError(f"--out {shown(folder)}: holds other files, and no run — name a new or an empty folder")
-        part = path.with_name("params.json.part")
-        part.write_text(json.dumps(wanted, indent=2) + "\n")
-        part.replace(path)
-        return
-    try:
-        saved = json.loads(path.read_text())
-        there = {"chapter": saved["chapter"], "scale": saved["scale"]} | saved["parameters"]
-    except (ValueError, KeyError, TypeError, UnicodeDecodeError):
-        raise InputError(f"{shown(path)}: damaged — name another folder with --out, or delete this one") from None
-    here = {"chapter": chapter, "scale": scale} | wanted["parameters"]
-    different = [f"{name} {there[name]!r} there, {here[name]!r} now" for name in here if name in there and there[name] != here[name]]
-    if different:
-        raise InputError(
-            f"{shown(folder)} holds another run ({'; '.join(different)}) — name another folder with --out, or give the same parameters"
-        )
 
 
 def again(command: str, chapter: str, scale: str, pairs: list[str] | None, folder: Path, processes: int = 1) -> str:

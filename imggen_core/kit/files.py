@@ -5,6 +5,7 @@ import difflib
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from .settings import ROOT, InputError
@@ -38,19 +39,54 @@ def short(value) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
+def shown(path: str | os.PathLike) -> str:
+    """`path` as a person would type it: relative to the working folder when it lies below it."""
+    path = Path(path).absolute()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
 def write(path: Path, content: str | bytes) -> Path:
-    """Write a file in one piece: through to the disk under another name, then renamed; a kill leaves the old one."""
+    """Write a file in one piece: a kill or a power cut leaves the old one or the new one."""
+    with whole_file(path) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+    return Path(path)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Another name (of the same suffix) to write to; at the end of `with` it goes through to the disk and becomes `path`."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".part-{path.name}")
     try:
-        with open(temporary, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        yield part
+        sync(part)
+        os.replace(part, path)
     finally:
-        temporary.unlink(missing_ok=True)
-    return path
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A new folder to fill; at the end of `with` it goes through to the disk and becomes `folder`, in place of what was there."""
+    folder = Path(folder)
+    new = folder.with_name(f".{folder.name}-new")
+    shutil.rmtree(new, ignore_errors=True)  # of a process that was killed
+    new.mkdir(parents=True)
+    try:
+        yield new
+        for path in new.rglob("*"):
+            if path.is_file():
+                sync(path)
+        replace_folder(new, folder)
+        sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def sync(path: Path) -> None:
+    """Bring a file through to the disk."""
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
 
 
 def replace_folder(new: Path, folder: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from . import files
 from .files import find, short
 from .settings import DATA, InputError, nearest
 
@@ -172,12 +173,8 @@ def save_image(image, path: str | os.PathLike) -> Path:
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path}: {path.suffix or 'no suffix'} is not a kind of picture that can be written — end it with .png or .jpg")
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
+    with files.whole_file(path) as part:
         to_pil(image).save(part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 

@@ -13,29 +13,32 @@ from random generators of their own, so that a loader can be wound forward to wh
 after the saved step are dropped. What is not given to `prepare` and changes from step to step is lost.
 """
 
-import collections
 import contextlib
-import csv
 import errno
-import hashlib
 import json
 import math
 import os
-import random
 import re
 import shutil
+import sys
 import time
-from datetime import datetime
 from pathlib import Path
+from types import MethodType
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import DataLoader
 
-from . import cards, settings, zoo
+from . import cards, files, settings, zoo
+from .folder import claim
+from .history import Clock, History, number
 from .settings import InputError
+from .state import Randomness, random_state, read_state, set_random_state, write_state
 
-KEPT = 2  # saved states: the newest, and the one before it in case the newest is damaged
 FLUSH_SECONDS = 2.0  # history.csv and log.txt are at most this much behind
 
 
@@ -56,11 +59,10 @@ class Run:
         self.device = settings.choose_device(device)
         self.precision = settings.choose_precision(self.device, precision)
         self.rank, self.processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-        self._accelerator = None
         if self.processes > 1:
-            self._claim_accelerator()
+            self._join()
         given = folder or os.environ.get("IMGGEN_RUN_DIR")
-        self.folder = Path(given) if given else Path(self._share(str(fresh_folder(chapter)) if self.main else None))
+        self.folder = Path(given) if given else Path(self._share(str(files.fresh_folder(settings.RUNS, chapter)) if self.main else None))
         with self._disk():
             self._open_folder(plain(parameters or {}))
 
@@ -123,29 +125,19 @@ class Run:
                     before = dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
                 except (ValueError, TypeError):
                     before = {}  # not what a run wrote
-                write(path, json.dumps({**before, **plain(values, finite=True)}, indent=2) + "\n")
+                files.write(path, json.dumps({**before, **plain(values, finite=True)}, indent=2) + "\n")
             self._flush()
 
     def _open_folder(self, parameters: dict) -> None:
-        path = self.path("params.json")
-        try:
-            found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-            before = dict(found.get("parameters", {}))
-        except (ValueError, TypeError, AttributeError):
-            raise InputError(f"{path}: is not a run's params.json — give another folder (--out)") from None
-        if found and found.get("chapter") != self.chapter:
-            owner = found.get("chapter")
-            raise InputError(f"{self.folder}: belongs to chapter {owner!r}, not {self.chapter!r} — give another folder (--out)")
-        differing = [f"{name} was {before[name]!r} and is now {parameters[name]!r}" for name in parameters
-                     if name in before and before[name] != parameters[name]]  # fmt: skip
-        if differing:
-            raise InputError(f"{self.folder}: was begun with other parameters ({'; '.join(differing)}) "
-                             "— give another folder (--out), or the same parameters")  # fmt: skip
+        """Claim the folder, once for all processes: each of them raises what is wrong with it."""
+        wrong = None
         if self.main:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            content = {"chapter": self.chapter, "scale": found.get("scale", self.scale), "parameters": {**before, **parameters}}
-            if content != found:
-                write(path, json.dumps(content, indent=2) + "\n")
+            try:
+                claim(self.folder, self.chapter, self.scale, parameters)
+            except InputError as error:
+                wrong = str(error)
+        if wrong := self._share(wrong):
+            raise InputError(wrong)
 
     def _first_line(self) -> str:
         words = [self.chapter, f"{self.scale} scale"]
@@ -177,26 +169,22 @@ class Run:
     # ------------------------------------------------------------------------------------------------------- the training loop
 
     def prepare(self, *objects):
-        """Put modules, optimisers, loaders and schedulers on the device, through Accelerate, and into the state that is saved.
+        """Put modules, optimisers, loaders and schedulers on the device, among the processes, and into the state that is saved.
 
-        Convolutional networks become channels-last. Any other object with `state_dict` and `load_state_dict`, or a torch.Generator, is
-        saved as it is. Whatever the newest good state holds is restored. Returns the objects in the order given.
+        Modules compute in this run's precision; convolutional ones become channels-last. Loaders give each process its share of every
+        batch. Schedulers move when their optimiser does. Any other object with `state_dict` and `load_state_dict`, or a
+        torch.Generator, is saved as it is. Whatever the newest good state holds is restored. Returns the objects in the order given.
         """
-        known = (nn.Module, torch.optim.Optimizer, torch.utils.data.DataLoader, torch.optim.lr_scheduler.LRScheduler)
+        known = (nn.Module, Optimizer, DataLoader, LRScheduler)
         for thing in objects:
             if not isinstance(thing, known) and not (hasattr(thing, "state_dict") or isinstance(thing, torch.Generator)):
                 raise TypeError(f"prepare: {type(thing).__name__} has no state_dict — move tensors with .to(run.device), wrap the rest")
-            if isinstance(thing, torch.utils.data.DataLoader) and (thing.batch_size or self.processes) % self.processes:
-                raise InputError(f"batch size {thing.batch_size} cannot be split among {self.processes} processes — give a multiple")
-            if isinstance(thing, nn.Module) and any(isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)) for m in thing.modules()):
-                thing.to(memory_format=torch.channels_last)
-        self._claim_accelerator()
-        ours = [thing for thing in objects if isinstance(thing, known)]
-        prepared = self._accelerator.prepare(*ours, None) if ours else [None]  # the None makes it a tuple, also for one object
-        replaced = dict(zip(map(id, ours), prepared[:-1], strict=True))
-        objects = [replaced.get(id(thing), thing) for thing in objects]
-        for thing in objects:
-            if isinstance(thing, torch.utils.data.DataLoader):
+            if isinstance(thing, DataLoader) and thing.batch_size:
+                self.per_process(thing.batch_size)
+        placed = {id(thing): self._placed(thing) for thing in objects if isinstance(thing, nn.Module)}  # optimisers follow their modules
+        prepared = [placed[id(thing)] if id(thing) in placed else self._prepared(thing) for thing in objects]
+        for thing in prepared:
+            if isinstance(thing, DataLoader):
                 self._loaders.append(thing)
             else:
                 self._objects.append(thing)
@@ -205,11 +193,37 @@ class Run:
             if self.rank:
                 torch.manual_seed(self.seed + self.rank)  # equal weights, but noise of its own
             self._clock = Clock()
-        return objects[0] if len(objects) == 1 else tuple(objects)
+        return prepared[0] if len(prepared) == 1 else tuple(prepared)
+
+    def _placed(self, net: nn.Module) -> nn.Module:
+        """`net` on the device, in this run's precision, and averaging its gradients among the processes."""
+        if isinstance(net, DistributedDataParallel):
+            return net
+        if any(isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)) for module in net.modules()):
+            net.to(memory_format=torch.channels_last)
+        net.to(self.device)
+        if self.precision == "bf16" and "forward" not in vars(net):  # a network that was prepared before keeps its precision
+            net.forward = MethodType(in_bfloat16(type(net).forward, self.device), net)
+        if self.processes > 1 and any(p.requires_grad for p in net.parameters()):
+            return DistributedDataParallel(net, device_ids=None if self.device.type == "cpu" else [self.device.index])
+        return net
+
+    def _prepared(self, thing):
+        if isinstance(thing, Optimizer):
+            thing.load_state_dict(thing.state_dict())  # moves what it remembers to where its parameters are now
+        elif isinstance(thing, LRScheduler):
+            return Scheduler(thing, lambda: not self._pending.get(id(thing.optimizer)))
+        elif isinstance(thing, DataLoader):
+            from accelerate.data_loader import prepare_data_loader
+
+            # split_batches: a batch size means the same however many processes share the batch.
+            return prepare_data_loader(thing, self.device, self.processes, self.rank, split_batches=self.processes > 1, put_on_device=True,
+                                       rng_types=["generator"])  # fmt: skip
+        return thing
 
     def unwrap(self, net: nn.Module) -> nn.Module:
         """The module itself, without the wrapper that several processes need."""
-        return getattr(net, "module", net) if isinstance(net, nn.parallel.DistributedDataParallel) else net
+        return net.module if isinstance(net, DistributedDataParallel) else net
 
     def steps(self, n: int):
         """0..n-1, with a progress bar and timed saves; goes on after the last saved step, and yields nothing once finished."""
@@ -280,7 +294,6 @@ class Run:
 
         Only `opt`'s own parameters get gradients, so two optimisers (a GAN's) do not disturb each other.
         """
-        opt = getattr(opt, "optimizer", opt)
         parameters = [p for group in opt.param_groups for p in group["params"] if p.requires_grad]
         calls = self._pending.get(id(opt), 0) + 1
         self._losses, detached = self._losses + 1, loss.detach()
@@ -295,8 +308,6 @@ class Run:
             loss.backward()
         moves = calls == self.accumulate
         self._pending[id(opt)] = 0 if moves else calls
-        if self._accelerator is not None:  # a prepared scheduler moves when its optimiser does
-            self._accelerator.gradient_state._set_sync_gradients(moves)
         if moves:
             if self.clip is not None:
                 nn.utils.clip_grad_norm_(parameters, self.clip)
@@ -327,7 +338,7 @@ class Run:
     def _end(self) -> None:
         self._clock.stop()
         for thing in self._objects:
-            if isinstance(thing, torch.optim.Optimizer) and any(self._pending.values()):
+            if isinstance(thing, Optimizer) and any(self._pending.values()):
                 thing.zero_grad()  # gradients of a begun accumulation are not saved, so nothing may depend on them
             if self.processes > 1 and isinstance(thing, nn.Module):  # batch statistics are each process's own: the first one's count
                 for buffer in thing.buffers():
@@ -426,9 +437,8 @@ class Run:
             path = self.path("progress") / f"{name or f'{self._step():06d}'}.png"
             if hasattr(image, "savefig"):
                 path.parent.mkdir(exist_ok=True)
-                temporary = path.with_name(f".{path.name}")
-                image.savefig(temporary, format="png")
-                os.replace(temporary, path)
+                with files.whole_file(path) as part:
+                    image.savefig(part, format="png")
             else:
                 from .images import save_image
 
@@ -600,21 +610,12 @@ class Run:
 
     # ------------------------------------------------------------------------------------------------------- several processes
 
-    def _claim_accelerator(self) -> None:
-        """Accelerate keeps one device and precision per process: make them this run's."""
+    def _join(self) -> None:
+        """Become one of the processes that torchrun started, each with a device of its own (Accelerate knows the environments)."""
         from accelerate import Accelerator
-        from accelerate.state import AcceleratorState, PartialState
-        from accelerate.utils import DataLoaderConfiguration
 
-        current = AcceleratorState._shared_state
-        if self._accelerator and current.get("_mixed_precision") == self.precision and current["device"].type == self.device.type:
-            return
-        AcceleratorState._reset_state(reset_partial_state=True)
-        # split_batches: a batch size means the same however many processes share the batch.
-        accelerator = Accelerator(mixed_precision=self.precision, cpu=self.device.type == "cpu",
-                                  dataloader_config=DataLoaderConfiguration(split_batches=self.processes > 1))  # fmt: skip
-        self._accelerator = self._accelerator or accelerator
-        self.device, self.rank, self.processes = accelerator.device, PartialState().process_index, PartialState().num_processes
+        accelerator = Accelerator(cpu=self.device.type == "cpu", mixed_precision="no")  # precision is each run's own
+        self.device, self.rank, self.processes = accelerator.device, accelerator.process_index, accelerator.num_processes
 
     def _share(self, value):
         """Rank 0's JSON value, on every rank."""
@@ -636,267 +637,29 @@ class Run:
         return [part.cpu() for part in parts]
 
 
-class Clock:
-    """Wall-clock and processor seconds while running."""
+class Scheduler:
+    """A learning rate scheduler that moves when its optimiser moved, so that accumulated steps count once; otherwise as it was."""
 
-    def __init__(self, wall: float = 0.0, cpu: float = 0.0, running: bool = True):
-        self.wall, self.cpu, self.running = wall, cpu, False
-        if running:
-            self.start()
+    def __init__(self, scheduler: LRScheduler, moved):
+        self.scheduler, self.moved = scheduler, moved
 
-    def start(self) -> None:
-        if not self.running:
-            self.wall, self.cpu, self.running = self.wall - time.perf_counter(), self.cpu - time.process_time(), True
+    def step(self, *arguments) -> None:
+        if self.moved():
+            self.scheduler.step(*arguments)
 
-    def stop(self) -> bool:
-        """Stop; True if it was running."""
-        was = self.running
-        self.wall, self.cpu = self.read()
-        self.running = False
-        return was
-
-    def read(self) -> tuple[float, float]:
-        return (self.wall + time.perf_counter(), self.cpu + time.process_time()) if self.running else (self.wall, self.cpu)
+    def __getattr__(self, name: str):
+        return getattr(self.scheduler, name)
 
 
-class History:
-    """The rows of history.csv, in memory and, when flushed, in the file; opened with the number of rows that count."""
+def in_bfloat16(forward, device: torch.device):
+    """A module's `forward` with its matrix products in bfloat16 and its outputs in float32."""
+    from accelerate.utils import convert_outputs_to_fp32
 
-    def __init__(self, path: Path, rows: int, write: bool):
-        self.path, self.write, self.rows, self.names, self.unwritten = path, write, [], [], None
-        if rows and path.is_file():
-            with open(path, newline="", encoding="utf-8", errors="replace") as file:
-                for row in csv.DictReader(file):
-                    if len(self.rows) < rows and None not in row and None not in row.values():
-                        self.rows.append({name: cell(value) for name, value in row.items() if value != ""})
-            self.names = list(dict.fromkeys(name for row in self.rows for name in row))
-        if write and path.is_file():
-            self.flush()
-
-    def add(self, row: dict) -> None:
-        self.rows.append(row)
-        if any(name not in self.names for name in row):
-            self.names += [name for name in row if name not in self.names]
-            self.unwritten = None  # the header has changed: the whole file is written anew
-        elif self.unwritten is not None:
-            self.unwritten += 1
-
-    def flush(self) -> None:
-        if not self.write or self.unwritten == 0 or not (self.rows or self.path.is_file()):
-            return
-        fresh = self.rows if self.unwritten is None else self.rows[-self.unwritten :]
-        text = "".join(",".join(text_of(row.get(name)) for name in self.names) + "\n" for row in fresh)
-        if self.unwritten is None:
-            write(self.path, (",".join(self.names) + "\n" if self.names else "") + text)
-        else:
-            with open(self.path, "a", encoding="utf-8", newline="") as file:
-                file.write(text)
-        self.unwritten = 0
-
-    def columns(self) -> dict[str, list[float]]:
-        return {name: [row.get(name, math.nan) for row in self.rows] for name in self.names}
-
-
-class Randomness:
-    """A second set of Python's, NumPy's and PyTorch's global generators, in force inside `with`: what data loading draws from."""
-
-    def __init__(self, seed: int):
-        outside = random_state()
-        settings.seed_everything(seed)
-        self.torch, self.python, self.numpy = torch.get_rng_state(), random.getstate(), np.random.MT19937(seed % 2**32)
-        set_random_state(outside)
-
-    def __enter__(self) -> None:
-        self.swap()
-
-    def __exit__(self, *error) -> None:
-        self.swap()
-
-    def swap(self) -> None:
-        inside = self.torch, self.python, self.numpy
-        self.torch, self.python, self.numpy = torch.get_rng_state(), random.getstate(), np.random.get_bit_generator()
-        torch.set_rng_state(inside[0])
-        random.setstate(inside[1])
-        np.random.set_bit_generator(inside[2])
-
-    def get(self) -> torch.Tensor:
-        with self:
-            return random_state()
-
-    def set(self, state: torch.Tensor) -> None:
-        with self:
-            set_random_state(state)
-
-
-def random_state(device: torch.device | None = None) -> torch.Tensor:
-    """The state of Python's, NumPy's and PyTorch's global generators (and the device's), as bytes in a tensor."""
-    from safetensors.torch import save
-
-    version, python, gauss = random.getstate()
-    numpy = np.random.get_state()
-    state = {"torch": torch.get_rng_state(), "python": torch.tensor(python, dtype=torch.int64),
-             "python_gauss": torch.tensor([version, math.nan if gauss is None else gauss], dtype=torch.float64),
-             "numpy": torch.tensor(numpy[1].astype(np.int64)), "numpy_rest": torch.tensor(numpy[2:], dtype=torch.float64)}  # fmt: skip
-    if device is not None and device.type == "cuda":
-        state["device"] = torch.cuda.get_rng_state(device)
-    elif device is not None and device.type == "mps":
-        state["device"] = torch.mps.get_rng_state()
-    return torch.frombuffer(bytearray(save(state)), dtype=torch.uint8)
-
-
-def set_random_state(blob: torch.Tensor, device: torch.device | None = None) -> None:
-    """Set what `random_state` read."""
-    from safetensors.torch import load
-
-    state = load(blob.cpu().numpy().tobytes())
-    torch.set_rng_state(state["torch"])
-    version, gauss = state["python_gauss"].tolist()
-    random.setstate((int(version), tuple(state["python"].tolist()), None if math.isnan(gauss) else gauss))
-    position, has_gauss, cached = state["numpy_rest"].tolist()
-    np.random.set_state(("MT19937", state["numpy"].numpy().astype(np.uint32), int(position), int(has_gauss), cached))
-    if "device" in state and device is not None and device.type == "cuda":
-        torch.cuda.set_rng_state(state["device"], device)
-    elif "device" in state and device is not None and device.type == "mps":
-        torch.mps.set_rng_state(state["device"])
-
-
-# ---------------------------------------------------------------------------------------------------------------- state on disk
-
-
-def write_state(folder: Path, body: dict) -> Path:
-    """Write folder/step-N/{state.safetensors,state.json} under another name, through to the disk, and rename; keep the newest two."""
-    from safetensors.torch import save
-
-    name = f"step-{body['step']:08d}"  # -01 and so on: the same step again, such as a timed save and then the loop's last
-    final = next(folder / (name + end) for end in ["", *(f"-{i:02d}" for i in range(1, 100))] if not (folder / (name + end)).exists())
-    temporary = folder / ".saving"
-    tensors = {}
-    skeleton = pack(body, tensors, "state")
-    data = save(tensors)
-    try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        header = {"sha256": hashlib.sha256(data).hexdigest(), "sha256_of_state": digest(skeleton), "state": skeleton}
-        for name, content in (("state.safetensors", data), ("state.json", json.dumps(header).encode())):
-            with open(temporary / name, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(temporary, final)
-        sync_folder(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    for path in sorted(folder.glob("step-*"))[:-KEPT]:
-        shutil.rmtree(path, ignore_errors=True)
-    return final
-
-
-def read_state(path: Path, device: torch.device | str = "cpu") -> dict:
-    """What `write_state` wrote, tensors of an accelerator on `device`; ValueError, OSError or KeyError says what is wrong with it."""
-    from safetensors.torch import load
-
-    for name in ("state.json", "state.safetensors"):
-        if not (path / name).is_file():
-            raise ValueError(f"{name} is missing")
-        if not (path / name).stat().st_size:
-            raise ValueError(f"{name} is empty")
-    try:
-        header = json.loads((path / "state.json").read_bytes())
-        intact = digest(header["state"]) == header["sha256_of_state"]
-    except (ValueError, KeyError, TypeError):
-        intact = False
-    if not intact:
-        raise ValueError("state.json is not what was written")
-    data = (path / "state.safetensors").read_bytes()
-    if hashlib.sha256(data).hexdigest() != header["sha256"]:
-        raise ValueError("state.safetensors is not what was written")
-    return unpack(header["state"], load(data), device)
-
-
-def digest(value) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
-
-
-def pack(value, tensors: dict[str, torch.Tensor], where: str):
-    """`value` as JSON, its tensors moved to `tensors`; TypeError names the place of what cannot be saved."""
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value.item() if isinstance(value, np.generic) else value  # np.float64 is a float
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        tensors[where] = torch.from_numpy(value.copy())
-        return {"array": where}
-    if isinstance(value, torch.Tensor):
-        turned = value.dim() == 4 and not value.is_contiguous() and value.is_contiguous(memory_format=torch.channels_last)
-        tensors[where] = value.detach().to("cpu", copy=True).contiguous()  # copied: safetensors refuses tensors that share memory
-        return {"tensor": where, "layout": "channels_last" if turned else "plain", "on": "cpu" if value.device.type == "cpu" else "device"}
-    if isinstance(value, dict):
-        kind = "counter" if isinstance(value, collections.Counter) else "dict"
-        return {kind: [[pack(key, tensors, f"{where}.key{i}"), pack(item, tensors, f"{where}.{i}.{key}")]
-                       for i, (key, item) in enumerate(value.items())]}  # fmt: skip
-    if isinstance(value, (list, tuple)):
-        items = [pack(item, tensors, f"{where}.{i}") for i, item in enumerate(value)]
-        return {"tuple": items} if isinstance(value, tuple) else items
-    raise TypeError(f"{where}: a {type(value).__name__} cannot be saved — keep numbers, texts, tensors, lists and dicts in a state")
-
-
-def unpack(value, tensors: dict[str, torch.Tensor], device: torch.device | str = "cpu"):
-    """What `pack` packed; tensors that were not on the CPU are put on `device`."""
-    if isinstance(value, list):
-        return [unpack(item, tensors, device) for item in value]
-    if not isinstance(value, dict):
-        return value
-    kind, content = next(iter(value.items()))
-    if kind == "tensor":
-        layout = torch.channels_last if value["layout"] == "channels_last" else torch.contiguous_format
-        return tensors[content].contiguous(memory_format=layout).to(device if value["on"] == "device" else "cpu")
-    if kind == "array":
-        return tensors[content].numpy()
-    if kind == "tuple":
-        return tuple(unpack(item, tensors, device) for item in content)
-    pairs = {unpack(key, tensors): unpack(item, tensors, device) for key, item in content}
-    return collections.Counter(pairs) if kind == "counter" else pairs
+    return convert_outputs_to_fp32(torch.autocast(device.type, torch.bfloat16)(forward))
 
 
 def state_of(thing):
     return thing.get_state() if isinstance(thing, torch.Generator) else thing.state_dict()
-
-
-def write(path: Path, text: str) -> None:
-    """Write a text file in one piece: through to the disk under another name, then renamed."""
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` last through a power cut, where the system can (Windows cannot)."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-# ----------------------------------------------------------------------------------------------------------------- small things
-
-
-def fresh_folder(chapter: str) -> Path:
-    """A new folder runs/CHAPTER-YYYYmmdd-HHMMSS."""
-    name = f"{chapter}-{datetime.now():%Y%m%d-%H%M%S}"
-    for suffix in ("", *(f"-{i}" for i in range(2, 1000))):
-        folder = settings.RUNS / (name + suffix)
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir(parents=True)
-            return folder
-    raise InputError(f"{settings.RUNS}: no free name for a run's folder — give one (--out)")
 
 
 def bar(total: int | None, initial: int, label: str, shown: bool):
@@ -905,31 +668,8 @@ def bar(total: int | None, initial: int, label: str, shown: bool):
         from tqdm import tqdm
     else:
         from tqdm.auto import tqdm
-    import sys
-
     interval = 0.2 if sys.stderr.isatty() or not settings.headless() else 10
     return tqdm(total=total, initial=initial, desc=label, disable=not shown, leave=False, delay=1, mininterval=interval)
-
-
-def number(name: str, value) -> float:
-    """`value` as a Python number."""
-    value = value.item() if hasattr(value, "item") else value
-    if isinstance(value, (int, float)):
-        return value
-    if value is None:
-        return math.nan
-    raise TypeError(f"log: {name} is a {type(value).__name__}, not a number")
-
-
-def cell(text: str) -> float:
-    try:
-        return int(text)
-    except ValueError:
-        return float(text)
-
-
-def text_of(value) -> str:
-    return "" if value is None else repr(int(value) if isinstance(value, bool) else value)
 
 
 def plain(value, finite: bool = False):

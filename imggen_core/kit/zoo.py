@@ -4,13 +4,11 @@ import importlib
 import inspect
 import io
 import json
-import os
-import shutil
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import settings
+from . import files, settings
 from .settings import InputError, nearest
 
 if TYPE_CHECKING:
@@ -34,22 +32,12 @@ def save(model: "torch.nn.Module", folder, card: str = "", samples=None, module:
     if missing := [name for name in required(cls) if name not in config]:
         raise TypeError(f"{cls.__name__} cannot be saved: its argument {missing[0]!r} is no value that JSON can hold")
     module = module if module and cls.__module__ == "__main__" else cls.__module__
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    new = folder.with_name(f".{folder.name}-new")
-    shutil.rmtree(new, ignore_errors=True)  # of a process that was killed
-    new.mkdir()
-    try:
+    with files.whole_folder(folder) as new:
         model._save_pretrained(new)
         (new / CONFIG).write_text(json.dumps({"class": f"{module}.{cls.__qualname__}", **config}, indent=2) + "\n", encoding="utf-8")
         (new / CARD).write_text(card if card.startswith(("#", "---")) else f"# {folder.name}\n\n{card}\n", encoding="utf-8")
         if samples is not None:
             (samples if hasattr(samples, "save") else sheet(samples)).save(new / SAMPLES, optimize=True)
-        for file in new.iterdir():
-            with open(file, "rb") as handle:
-                os.fsync(handle.fileno())
-        replace_folder(new, folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
     return folder
 
 
@@ -58,16 +46,6 @@ def required(cls: type) -> list[str]:
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     parameters = inspect.signature(cls.__init__).parameters.values()
     return [p.name for p in parameters if p.name != "self" and p.kind in kinds and p.default is p.empty]
-
-
-def replace_folder(new: Path, folder: Path) -> None:
-    """Put the complete folder `new` where `folder` is or will be."""
-    old = folder.with_name(f".{folder.name}-old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(new, folder)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def sheet(images: "torch.Tensor"):
