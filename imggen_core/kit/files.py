@@ -38,6 +38,12 @@ def short(value) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
+def shown(path: str | os.PathLike) -> str:
+    """`path` as a person would type it: relative to the current folder when it lies below it."""
+    path = Path(path).absolute()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
 def write(path: Path, content: str | bytes) -> Path:
     """Write a file in one piece: through to the disk under another name, then renamed; a kill leaves the old one."""
     path = Path(path)

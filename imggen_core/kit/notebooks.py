@@ -18,7 +18,9 @@ from pathlib import Path
 
 import nbformat
 
-from imggen_core.kit.settings import ROOT, RUNS, InputError, chapter
+from . import files
+from .files import shown
+from .settings import ROOT, RUNS, InputError, chapter
 
 LESSONS = ROOT / "lessons"
 TOKEN = "IMGGEN_NOTEBOOK_TOKEN"  # marks every process of one notebook run, so that none is left behind
@@ -45,9 +47,7 @@ def write(notebook: nbformat.NotebookNode, path: Path) -> bool:
     if path.exists() and path.read_text(encoding="utf-8") == text:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    files.write(path, text)
     return True
 
 
@@ -57,12 +57,6 @@ def tags(cell) -> list[str]:
 
 def first_line(value) -> str:
     return next((line.strip() for line in str(value).splitlines() if line.strip()), type(value).__name__)
-
-
-def shown(path) -> str:
-    """`path` as a person would type it: relative to the current folder when it lies below it."""
-    path = Path(path).absolute()
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def parameters_of(notebook: Path) -> dict[str, object]:

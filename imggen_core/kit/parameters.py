@@ -5,19 +5,21 @@
               floor: Annotated[float, Real(0, 5, "the least weight of a squared error")] = 0.2):
         ...
 
-From that come the check of every call, the errors of `imggen run -p`, the list that `imggen chapters NAME` prints, and sliders.
+From that come the check of every call, the errors of `imggen run -p`, the list that `imggen chapters NAME` prints, and sliders
+(`sampler.controls_of`).
 """
 
 import functools
 import inspect
 import math
+import os
 import typing
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from .settings import ROOT, InputError, nearest
+from .settings import ROOT, InputError, nearest, parse
 
 
 class Parameter:
@@ -34,6 +36,10 @@ class Parameter:
     def read(self, name: str, value: Any) -> Any:
         """`value` (also as text, as a command line gives it) as this parameter's type; InputError when it does not fit."""
         return value
+
+    def typed(self, name: str, text: str) -> Any:
+        """What a person typed as `text`: a Python literal, or else the text itself, read as this parameter."""
+        return self.read(name, parse(text))
 
     def look(self, name: str, values: dict) -> None:
         """InputError for what shows only beside the other `values`, and before anything long begins."""
@@ -145,6 +151,8 @@ class Words(Parameter):
     def read(self, name: str, value: Any) -> str:
         return str(value)
 
+    typed = read
+
 
 @dataclass(frozen=True)
 class Several(Parameter):
@@ -182,10 +190,20 @@ class Maybe(Parameter):
     def read(self, name: str, value: Any) -> Any:
         return None if value is None else self.kind.read(name, value)
 
+    def typed(self, name: str, text: str) -> Any:
+        return None if parse(text) is None else self.kind.typed(name, text)
+
+    def look(self, name: str, values: dict) -> None:
+        if values[name] is not None:
+            self.kind.look(name, values)
+
 
 @dataclass(frozen=True)
 class PictureFile(Parameter):
-    """The name of an SVG or picture file, from the project's root or absolute; drawn at the parameter called `size`, if there is one."""
+    """An SVG or picture file, named from the working folder or the project's; it is drawn at the parameter called `size`, if there is one.
+
+    The name that is kept holds from everywhere: from the project's root where the file lies there, otherwise absolute.
+    """
 
     meaning: str = ""
     _: KW_ONLY
@@ -195,7 +213,11 @@ class PictureFile(Parameter):
     def read(self, name: str, value: Any) -> str:
         if not isinstance(value, str | Path):
             raise self.wrong(name, value)
-        return str(value)
+        path = os.path.expanduser(value)
+        path = Path(os.path.abspath(path if os.path.exists(path) or not os.path.exists(ROOT / path) else ROOT / path))
+        return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
+
+    typed = read
 
     def look(self, name: str, values: dict) -> None:
         from . import targets
@@ -253,20 +275,3 @@ def validated(function: Callable) -> Callable:
         return function(*arguments, **{name: schema[name].read(name, value) if name in schema else value for name, value in given.items()})
 
     return call
-
-
-def controls(function: Callable) -> dict:
-    """The parameters of `function` that a slider, a menu or a text field can set: {name: Control} at their defaults."""
-    from .sampler import Choice, Slider, Text
-
-    found, signature = {}, inspect.signature(function)
-    for name, kind in of(function).items():
-        default = signature.parameters[name].default
-        if isinstance(kind, Number) and math.isfinite(kind.low) and math.isfinite(kind.high) and default is not None:
-            step = getattr(kind, "multiple", None) or (kind.high - kind.low) / 100
-            found[name] = Slider(default, kind.low, kind.high, step, kind.meaning)
-        elif isinstance(kind, OneOf | Flag):
-            found[name] = Choice(default, getattr(kind, "options", (False, True)), kind.meaning)
-        elif isinstance(kind, Words | PictureFile):
-            found[name] = Text(default, kind.meaning)
-    return found
