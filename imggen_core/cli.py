@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import inspect
 import io
 import json
 import os
@@ -24,6 +23,7 @@ import typer
 from imggen_core.doctor import described, examine
 from imggen_core.kit import files
 from imggen_core.kit.files import shown
+from imggen_core.kit.folder import claim
 from imggen_core.kit.settings import ROOT, RUNS, SCALES, InputError, nearest
 
 # torch takes seconds to import, and so does what stands on it: every command imports what it needs.
@@ -66,7 +66,8 @@ def run(
     if timeout is not None and not timeout > 0:
         raise InputError(f"--timeout {timeout:g}: wants a number of seconds above 0")
     notebook = notebooks.notebook_of(chapter)
-    parameters = chosen(chapter, notebooks.parameters_of(notebook), scale, p)
+    defaults = notebooks.parameters_of(notebook)
+    parameters = chosen(chapter, schema_of(chapter, defaults), defaults, scale, p)
     folder = run_folder(chapter, out)
     claim(folder, chapter, scale, parameters)
     start = time.monotonic()
@@ -91,10 +92,9 @@ def train(
     if processes < 1:
         raise InputError(f"--processes {processes}: wants a whole number of at least 1")
     notebook = notebooks.notebook_of(chapter)
-    own = inspect.signature(chapter_function(chapter, "train")).parameters.values()
-    defaults = {parameter.name: parameter.default for parameter in own if parameter.kind is parameter.KEYWORD_ONLY}
-    defaults |= {name: value for name, value in notebooks.parameters_of(notebook).items() if name in defaults}
-    parameters = chosen(chapter, defaults, scale, p)
+    schema = schema_of_train(chapter) or chapter_function(chapter, "train") and {}
+    defaults = {name: value for name, value in notebooks.parameters_of(notebook).items() if name in schema}
+    parameters = chosen(chapter, schema, defaults, scale, p)
     folder = run_folder(chapter, out)
     claim(folder, chapter, scale, parameters)
     job = {"chapter": chapter, "scale": scale, "parameters": parameters, "folder": str(folder)}
@@ -172,38 +172,45 @@ def chapter_function(name: str, function: str):
     return getattr(chapter_module(name), function)
 
 
-def chosen(chapter: str, defaults: dict, scale: str, pairs: list[str] | None) -> dict:
-    """`defaults`, changed by the scale and by -p; InputError for a name or value that does not fit, before anything starts."""
+def schema_of_train(chapter: str) -> dict:
+    """What the parameters of the chapter's `train` may be; {} where it has none."""
+    from imggen_core.kit import parameters
+
+    try:
+        return parameters.declared(Path(__file__).with_name(f"{chapter}.py"))
+    except Exception:  # an annotation that only an import can work out, or no module
+        return parameters.of(chapter_function(chapter, "train"))
+
+
+def schema_of(chapter: str, defaults: dict) -> dict:
+    """What a notebook's parameters may be: by the schema of the chapter's `train`, else like their `defaults`."""
+    from imggen_core.kit import parameters
+
+    declared = schema_of_train(chapter)
+    return {name: declared.get(name) or parameters.like(default) for name, default in defaults.items()}
+
+
+def chosen(chapter: str, schema: dict, defaults: dict, scale: str, pairs: list[str] | None) -> dict:
+    """`defaults`, changed by the scale and by -p; InputError for a name or a value outside `schema`, before anything starts."""
     from imggen_core.kit import settings
 
     if scale not in SCALES:
         raise InputError(f"--scale {scale}: wants smoke, laptop or full — {nearest(scale, SCALES)}")
-    given = dict(pair.split("=", 1) if "=" in pair else (pair, None) for pair in pairs or [])
-    for name, text in given.items():
-        if text is None:
-            raise InputError(f"-p {name}: wants a name and a value, as in -p seed 1")
-        if name not in defaults:
-            raise InputError(f"chapter {chapter} has no parameter {name!r} — {nearest(name, defaults)}")
-    by_scale = settings.scale_parameters(chapter, scale)
-    values = defaults | {name: value for name, value in by_scale.items() if name in defaults}
-    if given:  # only then: the schema is the chapter's, and importing a chapter takes 2 to 5 seconds
-        schema = schema_of(chapter, defaults)
-        values |= {name: schema[name].typed(name, text) for name, text in given.items()}
-        for name, kind in schema.items():
-            kind.look(name, values)
+    values = defaults | {name: value for name, value in settings.scale_parameters(chapter, scale).items() if name in schema}
+    for pair in pairs or []:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise InputError(f"-p {pair}: wants a name and a value, as in -p seed 1")
+        if name not in schema:
+            raise InputError(f"chapter {chapter} has no parameter {name!r} — {nearest(name, schema)}")
+        values[name] = schema[name].typed(name, text)
+    for name in values if pairs else ():
+        schema[name].look(name, values)
     return values
 
 
-def schema_of(chapter: str, defaults: dict) -> dict:
-    """What each of these parameters may be: by the schema of the chapter's train, or else like its default in the notebook."""
-    from imggen_core.kit import parameters
-
-    train = getattr(chapter_module(chapter), "train", None)
-    declared = parameters.of(train) if train else {}
-    return {name: declared.get(name) or parameters.like(default) for name, default in defaults.items()}
-
-
 def run_folder(chapter: str, out: Path | None) -> Path:
+    """The folder `out`, or else a fresh one in runs/; InputError where nothing can be written."""
     try:
         folder = Path(os.path.abspath(out.expanduser())) if out else files.fresh_folder(RUNS, chapter)
         folder.mkdir(parents=True, exist_ok=True)
@@ -214,28 +221,6 @@ def run_folder(chapter: str, out: Path | None) -> Path:
     except OSError as error:
         raise InputError(f"--out {out or RUNS}: cannot be written ({error.strerror}) — name another folder") from None
     return folder
-
-
-def claim(folder: Path, chapter: str, scale: str, parameters: dict) -> None:
-    """Write params.json, or refuse a folder that belongs to another chapter, scale or other parameters."""
-    path = folder / "params.json"
-    wanted = json.loads(json.dumps({"chapter": chapter, "scale": scale, "parameters": parameters}))
-    if not path.exists():
-        if any(folder.iterdir()):
-            raise InputError(f"--out {shown(folder)}: holds other files, and no run — name a new or an empty folder")
-        files.write(path, json.dumps(wanted, indent=2) + "\n")
-        return
-    try:
-        saved = json.loads(path.read_text())
-        there = {"chapter": saved["chapter"], "scale": saved["scale"]} | saved["parameters"]
-    except (ValueError, KeyError, TypeError, UnicodeDecodeError):
-        raise InputError(f"{shown(path)}: damaged — name another folder with --out, or delete this one") from None
-    here = {"chapter": chapter, "scale": scale} | wanted["parameters"]
-    different = [f"{name} {there[name]!r} there, {here[name]!r} now" for name in here if name in there and there[name] != here[name]]
-    if different:
-        raise InputError(
-            f"{shown(folder)} holds another run ({'; '.join(different)}) — name another folder with --out, or give the same parameters"
-        )
 
 
 def again(command: str, chapter: str, scale: str, pairs: list[str] | None, folder: Path, processes: int = 1) -> str:

@@ -1,5 +1,6 @@
 """What a training can be given: one schema for the calls of `train`, for -p and for sliders."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imggen_core.kit import parameters, settings
+from imggen_core.kit.notebooks import parameters_of
 from imggen_core.kit.parameters import Flag, Maybe, OneOf, Parameter, PictureFile, Real, Several, Target, Whole, Words, validated
 from imggen_core.kit.settings import InputError
 
@@ -104,6 +106,44 @@ def test_every_call_of_a_training_is_read_by_its_schema():
     for wrong in ({"steps": 11}, {"extra": -1}, {"target": None}):
         with pytest.raises(InputError, match=f"^{next(iter(wrong))}="):
             train(None, **wrong)
+
+
+CHAPTERS = [name for name in settings.chapters() if (settings.ROOT / "imggen_core" / f"{name}.py").exists()]
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_the_schema_in_a_chapters_source_is_that_of_its_train(name):
+    chapter = import_module(f"imggen_core.{name}")
+    schema = parameters.of(chapter.train) if hasattr(chapter, "train") else {}
+    said = [{key: (type(kind), kind.wants, kind.meaning, kind.unit) for key, kind in found.items()}
+            for found in (parameters.declared(Path(chapter.__file__)), schema)]  # fmt: skip
+    assert said[0] == said[1]
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_every_scale_is_within_the_chapters_schema(name):
+    schema = parameters.declared(settings.ROOT / "imggen_core" / f"{name}.py")
+    for scale in settings.SCALES:
+        values = parameters_of(settings.chapter(name).notebook) | settings.scale_parameters(name, scale)
+        for key in schema.keys() & values.keys():
+            read = schema[key].read(key, values[key])
+            assert read == values[key] or list(read) == list(values[key]), key
+
+
+def test_a_schema_is_read_without_the_chapter(tmp_path):
+    (tmp_path / "first.py").write_text("from typing import Annotated\nfrom .kit.parameters import OneOf\nWAYS = ('a', 'b')\n"
+                                       "Way = Annotated[str, OneOf(WAYS, 'which way')]\n")  # fmt: skip
+    (tmp_path / "second.py").write_text(
+        "import torch_is_not_here\nfrom typing import Annotated\nfrom .kit.parameters import Steps as Many, Whole\nfrom .first import Way\n"
+        "MOST = 5\n@validated\ndef train(run, *, way: Way = 'a', n: Annotated[int, Whole(1, MOST + 1)] = 2, steps: Many = 3, alpha=(1, 2)): ...\n"
+    )
+    found = parameters.declared(tmp_path / "second.py")
+    assert found["way"] == OneOf(("a", "b"), "which way") and found["n"] == Whole(1, 6)
+    assert found["steps"] == Whole(0, 10**9, "how many batches are learnt from", "batches")
+    assert found["alpha"] == Several(Whole(0), least=0, most=4096) and parameters.declared(tmp_path / "first.py") == {}
+    (tmp_path / "third.py").write_text("def train(run, *, n: Unknown = 1): ...\n")
+    with pytest.raises(NameError):
+        parameters.declared(tmp_path / "third.py")
 
 
 def test_what_has_only_a_default_takes_values_like_it():

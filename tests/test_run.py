@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from imggen_core.kit import run as kit_run
 from imggen_core.kit import settings, zoo
+from imggen_core.kit.folder import claim
 from imggen_core.kit.run import Run
 from imggen_core.kit.settings import InputError
 
@@ -501,7 +502,7 @@ def test_a_state_of_another_program_is_refused_in_one_line(tmp_path):
 
 def test_another_chapter_is_refused(tmp_path):
     Run("toy", {"size": 3}, folder=tmp_path, device="cpu")
-    with pytest.raises(InputError, match="belongs to chapter 'toy', not 'other' — give another folder"):
+    with pytest.raises(InputError, match="chapter 'toy' there, 'other' now.* — name another folder"):
         Run("other", {"size": 3}, folder=tmp_path, device="cpu")
 
 
@@ -511,21 +512,46 @@ def test_other_parameters_are_refused_and_each_is_named(tmp_path):
     with pytest.raises(InputError) as caught:
         Run("toy", {"size": 4, "rate": 0.2, "sizes": (1, 2)}, folder=tmp_path, device="cpu")
     text = str(caught.value)
-    assert "size was 3 and is now 4" in text and "rate was 0.1 and is now 0.2" in text and "sizes" not in text and "\n" not in text
+    assert "size 3 there, 4 now" in text and "rate 0.1 there, 0.2 now" in text and "sizes" not in text and "\n" not in text
     assert json.loads((tmp_path / "params.json").read_text())["parameters"] == {"size": 3, "rate": 0.1, "sizes": [1, 2], "path": "a"}
+
+
+def test_another_scale_is_refused(tmp_path):
+    Run("toy", {}, folder=tmp_path, device="cpu", scale="smoke")
+    with pytest.raises(InputError, match="scale 'smoke' there, 'laptop' now"):
+        Run("toy", {}, folder=tmp_path, device="cpu", scale="laptop")
+
+
+def test_a_folder_of_other_files_is_refused_and_left_as_it_is(tmp_path):
+    (tmp_path / "notebook.ipynb").write_text("{}")
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(InputError, match="holds other files, and no run"):
+        Run("toy", {}, folder=tmp_path, device="cpu")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notebook.ipynb", "thesis.tex"]
+    (tmp_path / "thesis.tex").unlink()
+    assert Run("toy", {}, folder=tmp_path, device="cpu").folder == tmp_path, "papermill begins its notebook before the run begins"
+
+
+def test_the_command_line_claims_a_folder_as_a_run_does(tmp_path):
+    claim(tmp_path, "toy", "smoke", {"size": 3, "widths": (1, 2)})
+    Run("toy", {"size": 3, "widths": (1, 2), "seed": 0}, folder=tmp_path, scale="smoke", device="cpu")
+    assert json.loads((tmp_path / "params.json").read_text())["parameters"] == {"size": 3, "widths": [1, 2], "seed": 0}
+    claim(tmp_path, "toy", "smoke", {"size": 3})
+    with pytest.raises(InputError, match="seed 0 there, 1 now"):
+        claim(tmp_path, "toy", "smoke", {"seed": 1})
 
 
 def test_a_part_with_other_parameters_is_refused(tmp_path):
     run = Run("toy", {}, folder=tmp_path, device="cpu")
     run.part("grid", levels=3)
-    with pytest.raises(InputError, match="levels was 3 and is now 4"):
+    with pytest.raises(InputError, match="levels 3 there, 4 now"):
         run.part("grid", levels=4)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"chapter": "toy", "parameters": 3}'])
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b'{"chapter": "toy", "scale": "laptop", "parameters": 3}', b"{}"])
 def test_a_foreign_params_json_gets_one_line(tmp_path, content):
-    (tmp_path / "params.json").write_text(content)
-    with pytest.raises(InputError, match="params.json"):
+    (tmp_path / "params.json").write_bytes(content)
+    with pytest.raises(InputError, match="params.json: damaged"):
         Run("toy", {"a": 1}, folder=tmp_path, device="cpu")
 
 

@@ -39,7 +39,7 @@ def short(value) -> str:
 
 
 def shown(path: str | os.PathLike) -> str:
-    """`path` as a person would type it: relative to the current folder when it lies below it."""
+    """`path` as a person would type it: relative to the working folder when it lies below it."""
     path = Path(path).absolute()
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 

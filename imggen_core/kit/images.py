@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import numbers
 import os
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .files import find, short, write
+from .files import find, short
 from .settings import DATA, InputError, nearest
 
 if TYPE_CHECKING:
@@ -173,8 +172,13 @@ def save_image(image, path: str | os.PathLike) -> Path:
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path}: {path.suffix or 'no suffix'} is not a kind of picture that can be written — end it with .png or .jpg")
     path.parent.mkdir(parents=True, exist_ok=True)
-    to_pil(image).save(file := io.BytesIO(), Image.registered_extensions()[path.suffix.lower()])
-    return write(path, file.getvalue())
+    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        to_pil(image).save(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
 
 
 def enlarge(image: Tensor, factor: int, kind: str = "bicubic") -> Tensor:

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import nbformat
 
-from . import files
-from .files import shown
-from .settings import ROOT, RUNS, InputError, chapter
+from imggen_core.kit import files
+from imggen_core.kit.files import shown
+from imggen_core.kit.settings import ROOT, RUNS, InputError, chapter
 
 LESSONS = ROOT / "lessons"
 TOKEN = "IMGGEN_NOTEBOOK_TOKEN"  # marks every process of one notebook run, so that none is left behind

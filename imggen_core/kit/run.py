@@ -25,14 +25,14 @@ import random
 import re
 import shutil
 import time
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from . import cards, settings, zoo
+from . import cards, files, settings, zoo
+from .folder import claim
 from .settings import InputError
 
 KEPT = 2  # saved states: the newest, and the one before it in case the newest is damaged
@@ -60,7 +60,7 @@ class Run:
         if self.processes > 1:
             self._claim_accelerator()
         given = folder or os.environ.get("IMGGEN_RUN_DIR")
-        self.folder = Path(given) if given else Path(self._share(str(fresh_folder(chapter)) if self.main else None))
+        self.folder = Path(given) if given else Path(self._share(str(files.fresh_folder(settings.RUNS, chapter)) if self.main else None))
         with self._disk():
             self._open_folder(plain(parameters or {}))
 
@@ -123,29 +123,19 @@ class Run:
                     before = dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
                 except (ValueError, TypeError):
                     before = {}  # not what a run wrote
-                write(path, json.dumps({**before, **plain(values, finite=True)}, indent=2) + "\n")
+                files.write(path, json.dumps({**before, **plain(values, finite=True)}, indent=2) + "\n")
             self._flush()
 
     def _open_folder(self, parameters: dict) -> None:
-        path = self.path("params.json")
-        try:
-            found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-            before = dict(found.get("parameters", {}))
-        except (ValueError, TypeError, AttributeError):
-            raise InputError(f"{path}: is not a run's params.json — give another folder (--out)") from None
-        if found and found.get("chapter") != self.chapter:
-            owner = found.get("chapter")
-            raise InputError(f"{self.folder}: belongs to chapter {owner!r}, not {self.chapter!r} — give another folder (--out)")
-        differing = [f"{name} was {before[name]!r} and is now {parameters[name]!r}" for name in parameters
-                     if name in before and before[name] != parameters[name]]  # fmt: skip
-        if differing:
-            raise InputError(f"{self.folder}: was begun with other parameters ({'; '.join(differing)}) "
-                             "— give another folder (--out), or the same parameters")  # fmt: skip
+        """Claim the folder, once for all processes: each of them raises what is wrong with it."""
+        wrong = None
         if self.main:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            content = {"chapter": self.chapter, "scale": found.get("scale", self.scale), "parameters": {**before, **parameters}}
-            if content != found:
-                write(path, json.dumps(content, indent=2) + "\n")
+            try:
+                claim(self.folder, self.chapter, self.scale, parameters)
+            except InputError as error:
+                wrong = str(error)
+        if wrong := self._share(wrong):
+            raise InputError(wrong)
 
     def _first_line(self) -> str:
         words = [self.chapter, f"{self.scale} scale"]
@@ -687,7 +677,7 @@ class History:
         fresh = self.rows if self.unwritten is None else self.rows[-self.unwritten :]
         text = "".join(",".join(text_of(row.get(name)) for name in self.names) + "\n" for row in fresh)
         if self.unwritten is None:
-            write(self.path, (",".join(self.names) + "\n" if self.names else "") + text)
+            files.write(self.path, (",".join(self.names) + "\n" if self.names else "") + text)
         else:
             with open(self.path, "a", encoding="utf-8", newline="") as file:
                 file.write(text)
@@ -783,7 +773,7 @@ def write_state(folder: Path, body: dict) -> Path:
                 file.flush()
                 os.fsync(file.fileno())
         os.replace(temporary, final)
-        sync_folder(folder)
+        files.sync_folder(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     for path in sorted(folder.glob("step-*"))[:-KEPT]:
@@ -862,41 +852,7 @@ def state_of(thing):
     return thing.get_state() if isinstance(thing, torch.Generator) else thing.state_dict()
 
 
-def write(path: Path, text: str) -> None:
-    """Write a text file in one piece: through to the disk under another name, then renamed."""
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` last through a power cut, where the system can (Windows cannot)."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
 # ----------------------------------------------------------------------------------------------------------------- small things
-
-
-def fresh_folder(chapter: str) -> Path:
-    """A new folder runs/CHAPTER-YYYYmmdd-HHMMSS."""
-    name = f"{chapter}-{datetime.now():%Y%m%d-%H%M%S}"
-    for suffix in ("", *(f"-{i}" for i in range(2, 1000))):
-        folder = settings.RUNS / (name + suffix)
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir(parents=True)
-            return folder
-    raise InputError(f"{settings.RUNS}: no free name for a run's folder — give one (--out)")
 
 
 def bar(total: int | None, initial: int, label: str, shown: bool):
