@@ -45,6 +45,7 @@ Out = Annotated[
     Path | None, typer.Option(metavar="DIR", help="The run folder; the same one again goes on. Default: a fresh one in runs/.")
 ]
 
+
 class Stopped(BaseException):
     """Ctrl-C, or a polite request to end, while a run that can go on was under way; the message says how."""
 
@@ -92,7 +93,9 @@ def train(
     if processes < 1:
         raise InputError(f"--processes {processes}: wants a whole number of at least 1")
     notebook = notebooks.notebook_of(chapter)
-    schema = schema_of_train(chapter) or chapter_function(chapter, "train") and {}
+    schema = schema_of_train(chapter)
+    if not schema:
+        chapter_function(chapter, "train")  # says what is missing
     defaults = {name: value for name, value in notebooks.parameters_of(notebook).items() if name in schema}
     parameters = chosen(chapter, schema, defaults, scale, p)
     folder = run_folder(chapter, out)
@@ -173,12 +176,13 @@ def chapter_function(name: str, function: str):
 
 
 def schema_of_train(chapter: str) -> dict:
-    """What the parameters of the chapter's `train` may be; {} where it has none."""
+    """What the parameters of the chapter's `train` may be; {} where there is none."""
     from imggen_core.kit import parameters
 
+    module = Path(__file__).with_name(f"{chapter}.py")
     try:
-        return parameters.declared(Path(__file__).with_name(f"{chapter}.py"))
-    except Exception:  # an annotation that only an import can work out, or no module
+        return parameters.declared(module) if module.exists() else {}
+    except Exception:  # an annotation that only an import can work out
         return parameters.of(chapter_function(chapter, "train"))
 
 

@@ -1,5 +1,6 @@
 """What a training can be given: one schema for the calls of `train`, for -p and for sliders."""
 
+import inspect
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
@@ -118,6 +119,11 @@ def test_the_schema_in_a_chapters_source_is_that_of_its_train(name):
     said = [{key: (type(kind), kind.wants, kind.meaning, kind.unit) for key, kind in found.items()}
             for found in (parameters.declared(Path(chapter.__file__)), schema)]  # fmt: skip
     assert said[0] == said[1]
+    notebook = parameters_of(settings.chapter(name).notebook)
+    for parameter in inspect.signature(chapter.train).parameters.values() if schema else ():
+        if parameter.name in notebook:
+            default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+            assert default == notebook[parameter.name], f"{parameter.name}: train and its notebook have other defaults"
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
@@ -135,7 +141,8 @@ def test_a_schema_is_read_without_the_chapter(tmp_path):
                                        "Way = Annotated[str, OneOf(WAYS, 'which way')]\n")  # fmt: skip
     (tmp_path / "second.py").write_text(
         "import torch_is_not_here\nfrom typing import Annotated\nfrom .kit.parameters import Steps as Many, Whole\nfrom .first import Way\n"
-        "MOST = 5\n@validated\ndef train(run, *, way: Way = 'a', n: Annotated[int, Whole(1, MOST + 1)] = 2, steps: Many = 3, alpha=(1, 2)): ...\n"
+        "MOST = 5\n@validated\ndef train(run, *, way: Way = 'a', n: Annotated[int, Whole(1, MOST + 1)] = 2, steps: Many = 3,\n"
+        "          alpha=(1, 2)): ...\n"
     )
     found = parameters.declared(tmp_path / "second.py")
     assert found["way"] == OneOf(("a", "b"), "which way") and found["n"] == Whole(1, 6)
