@@ -345,8 +345,10 @@ def models():
 @app.command()
 def fetch_weights():
     """Download what a bare FID needs: Inception-V3, 95 MB, into data/weights. Nothing is ever downloaded unasked."""
-    there = chapter_function("metrics", "inception_weights")()
-    say(f"{shown(there or chapter_function('metrics', 'fetch_weights')())}: {'was there already' if there else 'fetched'}")
+    from imggen_core.kit import inception
+
+    there = inception.inception_weights()
+    say(f"{shown(there or inception.fetch_weights())}: {'was there already' if there else 'fetched'}")
 
 
 @app.command()

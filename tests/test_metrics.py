@@ -1,4 +1,4 @@
-"""Chapter 08: every ruler against an independent one, its properties, how it refuses to lie, the network that ships, and the lab."""
+"""Chapter 08: every metric against an independent one, its properties, how it refuses to lie, the network that ships, and the lab."""
 
 import inspect
 import json
@@ -20,8 +20,10 @@ from trainings import kill_in_step, train_in_two_processes
 
 from imggen_core import designs
 from imggen_core import metrics as me
-from imggen_core.kit import zoo
+from imggen_core.abstractor import reading_loss
+from imggen_core.kit import damage, features, images, inception, training, zoo
 from imggen_core.kit.run import Run
+from imggen_core.kit.sampler import noise
 from imggen_core.kit.settings import InputError, scale_parameters
 
 SMALL = {"size": 32, "n_train": 48, "n_valid": 16, "epochs": 2, "batch_size": 16, "width": 4, "num_features": 8, "n": 16}
@@ -35,7 +37,7 @@ def shipped():
 @pytest.fixture(scope="module")
 def pictures():
     """400 real designs [400,3,64,64]."""
-    return next(me.batches_of(designs.Designs("valid", 64, 400), batch=400))
+    return next(features.batches_of(designs.Designs("valid", 64, 400), batch=400))
 
 
 def small_network(seed=0, size=32):
@@ -79,12 +81,13 @@ def test_the_frechet_distance_is_scipys(n, m, d):
 def test_the_frechet_distance_is_torchmetrics(pictures, shipped):
     from torchmetrics.image.fid import FrechetInceptionDistance
 
-    one, two = pictures[:200], me.blurred(pictures[200:], 1.0)
+    one, two = pictures[:200], damage.blurred(pictures[200:], 1.0)
     peer = FrechetInceptionDistance(feature=shipped)
     with torch.no_grad():
         peer.update(one, real=True)
         peer.update(two, real=False)
-    assert me.frechet_distance(me.features_of(one, shipped), me.features_of(two, shipped)) == pytest.approx(peer.compute().item(), rel=1e-5)
+    ours = me.frechet_distance(features.features_of(one, shipped), features.features_of(two, shipped))
+    assert ours == pytest.approx(peer.compute().item(), rel=1e-5)
 
 
 def test_with_fewer_pictures_than_features_it_is_exact_still():
@@ -125,18 +128,18 @@ def test_dead_features_are_no_perfect_score():
     assert me.frechet_distance(torch.randn(50, 8), dead) > 1, "one dead set among live ones is a generator's fault, and has a distance"
 
 
-RULERS = {"frechet_distance": me.frechet_distance, "kernel_distance": me.kernel_distance, "precision_recall": me.precision_recall,
+METRICS = {"frechet_distance": me.frechet_distance, "kernel_distance": me.kernel_distance, "precision_recall": me.precision_recall,
           "memorised_share": lambda a, b: me.memorised_share(a, b, b)}  # fmt: skip
 
 
-@pytest.mark.parametrize("ruler", RULERS)
+@pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("wrong, part", [
     (torch.rand(1, 5), "1 picture "), (torch.rand(5), r"\[N,d\]"), (torch.rand(4, 2, 5), r"\[4, 2, 5\]"), (torch.rand(0, 5), "0 pictures"),
     (torch.full((9, 5), math.nan), "NaN"), (torch.rand(9, 4), "one network"), ([[1.0]], "list"), (torch.full((9, 5), math.inf), "NaN"),
     (torch.rand(9, 0), r"\[9, 0\]")])  # fmt: skip
-def test_what_are_no_features_gets_one_line(ruler, wrong, part):
+def test_what_are_no_features_gets_one_line(metric, wrong, part):
     with pytest.raises(InputError, match=part) as error:
-        RULERS[ruler](torch.rand(9, 5), wrong)
+        METRICS[metric](torch.rand(9, 5), wrong)
     assert one_line(error)
 
 
@@ -224,8 +227,8 @@ def test_a_memoriser_is_found_and_an_honest_one_is_not():
 
 
 def test_copies_of_pictures_have_a_perfect_distance_and_are_found(pictures, shipped):
-    train, unseen = me.features_of(pictures[:250], shipped), me.features_of(pictures[250:], shipped)
-    copies = me.features_of(me.noisy(pictures[:150], 0.01), shipped)
+    train, unseen = features.features_of(pictures[:250], shipped), features.features_of(pictures[250:], shipped)
+    copies = features.features_of(damage.noisy(pictures[:150], 0.01), shipped)
     assert me.frechet_distance(unseen, copies) < 2 * me.frechet_distance(unseen, train[:150])
     assert me.memorised_share(copies, train, unseen) > 0.9 and me.memorised_share(unseen, train, unseen) <= 0.02
 
@@ -242,18 +245,18 @@ def linear(z):
 
 @pytest.mark.parametrize("variant", ["full", "end"])
 def test_path_length_of_a_linear_generator_is_its_closed_form(variant):
-    codes = me.noise(500, 3, 2, 6).double()
+    codes = noise(500, 3, 2, 6).double()
     exact = ((codes[:, 1] - codes[:, 0]) @ MATRIX.double().T).square().sum(1).sort().values
     low, high = (exact.quantile(q, interpolation=side) for q, side in ((0.01, "lower"), (0.99, "higher")))
     wanted = exact[(exact >= low) & (exact <= high)].mean().item()
-    said = me.perceptual_path_length(linear, 500, 3, latent=6, distance=SQUARED, variant=variant, between=me.lerp)
+    said = me.perceptual_path_length(linear, 500, 3, latent=6, distance=SQUARED, variant=variant, interpolate=me.lerp)
     assert said == pytest.approx(wanted, rel=1e-3)
 
 
 def test_path_length_is_torchmetrics():
     from torchmetrics.functional.image import perceptual_path_length
 
-    codes = iter(me.noise(1001, 5, 2, 6).unbind(1))
+    codes = iter(noise(1001, 5, 2, 6).unbind(1))
 
     class Generator(nn.Module):
         def sample(self, count):
@@ -274,7 +277,7 @@ def test_path_length_is_torchmetrics():
 
 def test_path_length_along_the_arc_is_the_speed_of_the_arc():
     """From the definition, in double precision, with the derivative of slerp instead of a step."""
-    codes, at = me.noise(300, 8, 2, 6).double(), torch.rand(300, generator=torch.Generator().manual_seed(8)).double()
+    codes, at = noise(300, 8, 2, 6).double(), torch.rand(300, generator=torch.Generator().manual_seed(8)).double()
     a, b = codes.unbind(1)
     angle = torch.acos((a * b).sum(1) / a.norm(dim=1) / b.norm(dim=1))
     speed = (angle / angle.sin())[:, None] * (-((1 - at) * angle).cos()[:, None] * a + (at * angle).cos()[:, None] * b)
@@ -289,7 +292,7 @@ def test_slerp_keeps_to_the_sphere_and_meets_its_ends():
     assert torch.allclose(me.slerp(a, b, t).norm(dim=1), torch.ones(20).double())
     assert torch.allclose(me.slerp(a, b, torch.zeros(20)), a) and torch.allclose(me.slerp(a, b, torch.ones(20)), b)
     assert torch.allclose(me.slerp(a, 2 * a, t), me.lerp(a, 2 * a, t)), "one way: a straight line"
-    images = me.noise(4, 0, 2, 3, 8, 8)
+    images = noise(4, 0, 2, 3, 8, 8)
     assert me.slerp(images[:, 0], images[:, 1], torch.full((4,), 0.3)).shape == (4, 3, 8, 8)
 
 
@@ -346,44 +349,44 @@ def test_features_are_those_of_the_saved_picture():
 def test_features_depend_neither_on_the_batch_nor_on_the_mode_and_leave_it():
     net, x = small_network(), torch.rand(11, 3, 32, 32)
     net.train()
-    one, two = me.features_of(x, net, batch=11), me.features_of(x, net, batch=4)
+    one, two = features.features_of(x, net, batch=11), features.features_of(x, net, batch=4)
     assert net.training and one.dtype == torch.float64 and torch.allclose(one, two, atol=1e-5)
-    assert torch.allclose(me.features_of(x, net, 5, batch=4), two[:5], atol=1e-5)
+    assert torch.allclose(features.features_of(x, net, 5, batch=4), two[:5], atol=1e-5)
 
 
 def test_features_of_tensors_data_sets_and_lists():
     net, data = small_network(), designs.Designs("valid", 32, 9)
     images = data[list(range(9))][0]
-    wanted = me.features_of(images, net)
-    assert torch.allclose(me.features_of(data, net, batch=4), wanted, atol=1e-5)
-    assert torch.allclose(me.features_of(torch.utils.data.TensorDataset(images), net), wanted, atol=1e-5)
-    assert torch.allclose(me.features_of(list(images), net), wanted, atol=1e-5)
+    wanted = features.features_of(images, net)
+    assert torch.allclose(features.features_of(data, net, batch=4), wanted, atol=1e-5)
+    assert torch.allclose(features.features_of(torch.utils.data.TensorDataset(images), net), wanted, atol=1e-5)
+    assert torch.allclose(features.features_of(list(images), net), wanted, atol=1e-5)
     for n in (0, 10, 2.5, True):
         with pytest.raises(InputError, match="n="):
-            me.features_of(data, net, n)
+            features.features_of(data, net, n)
 
 
 def test_kept_features_come_back_and_follow_pictures_and_weights(tmp_path):
     net, x = small_network(), torch.rand(6, 3, 32, 32)
-    first = me.kept_features(x, net, folder=tmp_path)
-    assert torch.equal(me.kept_features(x, net, folder=tmp_path), first) and len(list(tmp_path.iterdir())) == 1
-    assert torch.allclose(first, me.features_of(x, net), atol=1e-6)
-    other = me.kept_features(1 - x, net, folder=tmp_path)
+    first = features.kept_features(x, net, folder=tmp_path)
+    assert torch.equal(features.kept_features(x, net, folder=tmp_path), first) and len(list(tmp_path.iterdir())) == 1
+    assert torch.allclose(first, features.features_of(x, net), atol=1e-6)
+    other = features.kept_features(1 - x, net, folder=tmp_path)
     with torch.no_grad():
         net.stem[0].weight *= 1.1
-    again = me.kept_features(x, net, folder=tmp_path)
+    again = features.kept_features(x, net, folder=tmp_path)
     assert not torch.allclose(other, first) and not torch.allclose(again, first) and len(list(tmp_path.iterdir())) == 3
     for file in tmp_path.iterdir():
         file.write_bytes(b"cut")
-    assert torch.allclose(me.kept_features(x, net, folder=tmp_path), again)
+    assert torch.allclose(features.kept_features(x, net, folder=tmp_path), again)
 
 
 @pytest.mark.parametrize("sigma", [0.4, 1.0, 2.0])
 def test_blur_is_scipys(sigma):
     x = torch.rand(2, 3, 24, 30)
     wanted = scipy.ndimage.gaussian_filter(x.double().numpy(), (0, 0, sigma, sigma), mode="mirror", truncate=4)
-    assert np.abs(me.blurred(x, sigma).numpy() - wanted).max() < 1e-5
-    assert me.blurred(x, 0) is x
+    assert np.abs(damage.blurred(x, sigma).numpy() - wanted).max() < 1e-5
+    assert damage.blurred(x, 0) is x
 
 
 @pytest.mark.parametrize("kind", me.DAMAGES)
@@ -392,7 +395,7 @@ def test_damage_grows_with_its_amount(kind, pictures):
     assert torch.equal(me.damaged(x, kind, 0.0), x)
     off = [(me.damaged(x, kind, amount) - x).abs().mean().item() for amount in (0.2, 0.6, 1.0)]
     assert off == [0, 0, 0] if kind == "nothing" else 0 < off[0] < off[1] < off[2]
-    assert me.checked_pictures(me.damaged(x, kind, 1.0)).shape == x.shape
+    assert images.checked_pictures(me.damaged(x, kind, 1.0)).shape == x.shape
     assert torch.equal(me.damaged(x, kind, 0.6), me.damaged(x, kind, 0.6))
 
 
@@ -405,7 +408,7 @@ def test_damage_that_is_none_gets_one_line():
 
 def test_a_figures_name_says_network_and_number():
     assert me.figure_name("fd", small_network(), 2000) == "fd[designs-features, n=2000]"
-    assert me.figure_name("fd", me.InceptionFeatures, 50) == "fid[inception-v3, n=50]"
+    assert me.figure_name("fd", inception.InceptionFeatures, 50) == "fid[inception-v3, n=50]"
     assert me.figure_name("fd", nn.Identity(), 5) == "fd[Identity, n=5]"
 
 
@@ -443,13 +446,13 @@ def inception_file(tmp_path_factory):
     net = Inception3(num_classes=1008, aux_logits=False, init_weights=False)
     for parameter in net.parameters():
         parameter.requires_grad_(False).mul_(2.0 if parameter.ndim == 4 else 1.0)
-    path = tmp_path_factory.mktemp("hub") / me.INCEPTION
+    path = tmp_path_factory.mktemp("hub") / inception.INCEPTION
     torch.save({name: value.half() for name, value in net.state_dict().items()}, path, _use_new_zipfile_serialization=False)
     return path
 
 
 def test_inception_loads_from_its_layout_and_pools_as_published(inception_file):
-    net = me.InceptionFeatures(inception_file)
+    net = inception.InceptionFeatures(inception_file)
     seen = {}
     for name, block in net.net.named_children():
         if hasattr(block, "branch_pool"):
@@ -467,27 +470,27 @@ def test_inception_loads_from_its_layout_and_pools_as_published(inception_file):
 
 
 def test_inception_is_used_only_where_its_file_is(inception_file, monkeypatch, tmp_path):
-    monkeypatch.setattr(me, "weight_folders", lambda: [tmp_path, inception_file.parent])
-    assert me.inception_weights() == inception_file and me.feature_network().name == "inception-v3"
-    monkeypatch.setattr(me, "weight_folders", lambda: [tmp_path])
-    assert me.inception_weights() is None and me.feature_network().name == "designs-features"
+    monkeypatch.setattr(inception, "weight_folders", lambda: [tmp_path, inception_file.parent])
+    assert inception.inception_weights() == inception_file and me.feature_network().name == "inception-v3"
+    monkeypatch.setattr(inception, "weight_folders", lambda: [tmp_path])
+    assert inception.inception_weights() is None and me.feature_network().name == "designs-features"
 
 
 @pytest.mark.parametrize("content", [b"", b"not weights", "torchvision's"])
 def test_a_wrong_weights_file_gets_one_line(content, tmp_path):
-    path = tmp_path / me.INCEPTION
+    path = tmp_path / inception.INCEPTION
     if isinstance(content, bytes):
         path.write_bytes(content)
     else:
         torch.save({"conv1.weight": torch.zeros(3)}, path)
     with pytest.raises(InputError, match="is not the FID's Inception-V3") as error:
-        me.InceptionFeatures(path)
+        inception.InceptionFeatures(path)
     assert "\n" not in str(error.value)
 
 
 def test_fetching_goes_nowhere_by_itself_and_says_what_failed(monkeypatch, tmp_path):
-    (tmp_path / me.INCEPTION).write_bytes(b"there")
-    assert me.fetch_weights(tmp_path) == tmp_path / me.INCEPTION, "what is there is not fetched again"
+    (tmp_path / inception.INCEPTION).write_bytes(b"there")
+    assert inception.fetch_weights(tmp_path) == tmp_path / inception.INCEPTION, "what is there is not fetched again"
     calls = []
 
     def offline(url, path, **given):
@@ -496,8 +499,8 @@ def test_fetching_goes_nowhere_by_itself_and_says_what_failed(monkeypatch, tmp_p
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     with pytest.raises(InputError, match="not fetched") as error:
-        me.fetch_weights(tmp_path / "new")
-    assert one_line(error) and calls == [(me.INCEPTION_URL, "6726825d")]
+        inception.fetch_weights(tmp_path / "new")
+    assert one_line(error) and calls == [(inception.INCEPTION_URL, "6726825d")]
 
 
 # ---- training --------------------------------------------------------------------------------------------------------
@@ -522,9 +525,9 @@ def test_training_learns():
     torch.manual_seed(0)
     images, _, meta = designs.Designs("train", 32, 16)[list(range(16))]
     net = me.DesignFeatures(8, 16, 32)
-    opt, losses = me.optimiser(net, 3e-3), []
+    opt, losses = training.adamw(net, 3e-3), []
     for _ in range(40):
-        loss = me.reading_loss(net.said(net(images)), meta)
+        loss = reading_loss(net.predict(net(images)), meta)
         opt.zero_grad()
         loss.backward()
         opt.step()
@@ -577,20 +580,20 @@ def test_the_shipped_network_meets_its_criteria(figures):
 
 def test_the_card_says_what_was_measured(figures):
     card = (zoo.find("metrics") / "README.md").read_text()
-    for name, row in (("goal_accuracy", "goal accuracy"), ("tone_mae", "tone, MAE")):
-        assert f"| {row} | {figures[name]:.4f} |" in card
-    assert f"| {figures['floor']:.3f} |" in card and "synthetic designs" in card and "photograph" in card
+    for name in ("goal_accuracy", "tone_mae", "blur_1"):
+        assert f"| {name} | {figures[name]:.4g} |" in card
+    assert f"real ones, {figures['floor']:.3f};" in card and "synthetic designs" in card and "photograph" in card
 
 
 def test_no_feature_of_the_shipped_network_is_dead(pictures, shipped):
-    spread = me.features_of(pictures, shipped).std(0)
+    spread = features.features_of(pictures, shipped).std(0)
     assert spread.min() > 0.5 and spread.max() < 2
 
 
 def test_noise_that_nobody_sees_is_not_minded(pictures, shipped):
     one, two = pictures[:200], pictures[200:]
-    real = me.features_of(one, shipped)
-    said = [me.frechet_distance(real, me.features_of(x, shipped)) for x in (two, me.noisy(two, 0.02), me.blurred(two, 2.0))]
+    real = features.features_of(one, shipped)
+    said = [me.frechet_distance(real, features.features_of(x, shipped)) for x in (two, damage.noisy(two, 0.02), damage.blurred(two, 2.0))]
     assert said[1] < 1.1 * said[0] < said[2]
 
 

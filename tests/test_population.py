@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imggen_core import population as pop
-from imggen_core.kit import notebooks, zoo
+from imggen_core.kit import notebooks, processes, training, zoo
 from imggen_core.kit.run import Run
 from imggen_core.kit.settings import ROOT, InputError, scale_parameters
 
@@ -28,14 +28,14 @@ GOAL = torch.linspace(0, 1, 3 * 9 * 12).view(3, 9, 12)
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    with pop.one_thread():
+    with training.one_thread():
         yield
 
 
-def trained_alone(kind, seed: int, steps: int, lr: float = 0.005, goal=GOAL, **size):
+def trained_alone(model_class, seed: int, steps: int, lr: float = 0.005, goal=GOAL, **size):
     """The slow, obvious way: one model, torch's own Adam."""
     torch.manual_seed(seed)
-    model = kind(**size)
+    model = model_class(**size)
     adam = torch.optim.Adam(model.parameters(), lr)
     for _ in range(steps):
         adam.zero_grad()
@@ -44,8 +44,8 @@ def trained_alone(kind, seed: int, steps: int, lr: float = 0.005, goal=GOAL, **s
     return dict(model.named_parameters())
 
 
-def crowd(count: int = 8, lr: float = 0.005, kind=pop.Boxes, **size):
-    return pop.populate(kind, range(count), lr, **(size or SIZE))
+def crowd(count: int = 8, lr: float = 0.005, model_class=pop.Boxes, **size):
+    return pop.populate(model_class, range(count), lr, **(size or SIZE))
 
 
 def equal(one: dict, other: dict) -> bool:
@@ -55,32 +55,32 @@ def equal(one: dict, other: dict) -> bool:
 # ---- one batched computation -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind, size", [(pop.Boxes, SIZE), (pop.PixelNet, {"height": 9, "width": 12})])
-def test_models_trained_as_one_are_the_models_trained_alone(kind, size):
-    field = crowd(8, kind=kind, **size)
-    pop.descend(field, GOAL, 20)
+@pytest.mark.parametrize("model_class, size", [(pop.Boxes, SIZE), (pop.PixelNet, {"height": 9, "width": 12})])
+def test_models_trained_as_one_are_the_models_trained_alone(model_class, size):
+    models = crowd(8, model_class=model_class, **size)
+    pop.descend(models, GOAL, 20)
     for k in range(8):
-        for name, value in trained_alone(kind, k, 20, **size).items():
-            assert (field.parameters[name][k] - value).abs().max() <= 1e-5, (k, name)
+        for name, value in trained_alone(model_class, k, 20, **size).items():
+            assert (models.parameters[name][k] - value).abs().max() <= 1e-5, (k, name)
 
 
 def test_survivors_train_on_as_if_they_had_always_been_alone():
-    field = crowd(8)
-    pop.descend(field, GOAL, 10)
-    pop.keep(field, torch.tensor([5, 2]))
-    pop.descend(field, GOAL, 10)
-    assert field.members.tolist() == [5, 2] and len(field) == 2
+    models = crowd(8)
+    pop.descend(models, GOAL, 10)
+    pop.keep(models, torch.tensor([5, 2]))
+    pop.descend(models, GOAL, 10)
+    assert models.members.tolist() == [5, 2] and len(models) == 2
     for place, k in enumerate([5, 2]):
         for name, value in trained_alone(pop.Boxes, k, 20, **SIZE).items():
-            assert (field.parameters[name][place] - value).abs().max() <= 1e-5, (k, name)
+            assert (models.parameters[name][place] - value).abs().max() <= 1e-5, (k, name)
 
 
 def test_a_part_shares_no_memory_with_the_population_it_comes_from():
-    field = crowd(4)
-    pop.descend(field, GOAL, 3)
-    before = {name: value.clone() for name, value in field.state_dict().items()}
-    pop.descend(pop.part(field, torch.arange(4)), GOAL, 3)
-    assert equal(field.state_dict(), before)
+    models = crowd(4)
+    pop.descend(models, GOAL, 3)
+    before = {name: value.clone() for name, value in models.state_dict().items()}
+    pop.descend(pop.part(models, torch.arange(4)), GOAL, 3)
+    assert equal(models.state_dict(), before)
 
 
 def test_a_member_depends_on_its_own_seed_alone():
@@ -94,7 +94,7 @@ def test_a_member_depends_on_its_own_seed_alone():
 
 def test_one_thread_gives_the_threads_back_also_after_an_error():
     torch.set_num_threads(2)
-    with pytest.raises(ZeroDivisionError), pop.one_thread():
+    with pytest.raises(ZeroDivisionError), training.one_thread():
         assert torch.get_num_threads() == 1
         1 / 0  # noqa: B018
     assert torch.get_num_threads() == 2
@@ -119,16 +119,16 @@ def test_ranked_puts_the_best_first_keeps_ties_in_order_and_the_diverged_last(va
 
 
 def test_bred_members_are_copies_with_noise_and_the_parents_stay():
-    field = crowd(2)
-    pop.descend(field, GOAL, 2)
-    parents = {name: value.clone() for name, value in field.parameters.items()}
-    pop.breed(field, 5, 0.01, torch.Generator().manual_seed(0))
-    assert field.members.tolist() == [0, 1, 0, 1, 0]
-    for name, value in field.parameters.items():
+    models = crowd(2)
+    pop.descend(models, GOAL, 2)
+    parents = {name: value.clone() for name, value in models.parameters.items()}
+    pop.breed(models, 5, 0.01, torch.Generator().manual_seed(0))
+    assert models.members.tolist() == [0, 1, 0, 1, 0]
+    for name, value in models.parameters.items():
         assert torch.equal(value[:2], parents[name])
         away = (value[2:] - parents[name][torch.tensor([0, 1, 0])]).abs().max()
         assert 0 < away < 0.06
-    pop.descend(field, GOAL, 1)
+    pop.descend(models, GOAL, 1)
 
 
 @pytest.mark.parametrize("budget", [1610, 4600, 23000])
@@ -156,7 +156,7 @@ def test_long_runs_are_the_first_members_trained_alone():
 
 def test_two_processes_end_bit_for_bit_where_one_ends():
     one, two = crowd(40), crowd(40)  # more than a batch, so that both processes get something
-    with pop.spawned(2) as pool:
+    with processes.spawned(2) as pool:
         losses = [pop.advance(one, GOAL, 8), pop.advance(two, GOAL, 8, pool)]
     assert torch.equal(*losses) and equal(one.state_dict(), two.state_dict())
 
@@ -164,7 +164,7 @@ def test_two_processes_end_bit_for_bit_where_one_ends():
 @pytest.mark.parametrize("workers", [-1, 1.5, "two", True, 65])
 def test_a_number_of_workers_that_makes_no_sense_is_refused(workers):
     with pytest.raises(InputError, match=re.escape(f"workers={workers!r}: must be a whole number")):
-        pop.spawned(workers)
+        processes.spawned(workers)
 
 
 def test_workers_on_a_gpu_are_refused():
@@ -174,9 +174,9 @@ def test_workers_on_a_gpu_are_refused():
 
 ORPHANS = """
 import os, sys, time
-from imggen_core import population
+from imggen_core.kit import processes
 if __name__ == "__main__":
-    pool = population.spawned(1).__enter__()
+    pool = processes.spawned(1).__enter__()
     print(pool.submit(os.getpid).result(), flush=True)
     time.sleep(60)
 """
@@ -289,7 +289,7 @@ def test_a_run_keeps_its_contest_as_a_model_with_a_card(contest_run):
     contest, folder = contest_run
     assert equal(zoo.load(folder / "model").state_dict(), contest.state_dict())
     card = (folder / "model" / "README.md").read_text()
-    assert f"{pop.winner_db(contest):.2f} dB" in card and "| 1 | 33 | 3 |" in card
+    assert f"{pop.evaluate(contest)['psnr_db']:.2f} dB" in card and "| 1 | 33 | 3 |" in card
 
 
 def test_two_torchrun_processes_end_with_the_contest_of_one(tmp_path):
@@ -383,7 +383,7 @@ WRONG = {
 def exercise_cells():
     """The lab's code up to the last exercise, without its sliders."""
     cells = [cell.source for cell in notebooks.read(SOLUTION).cells if cell.cell_type == "code"]
-    return [cell for cell in cells if "zoo.load" not in cell and "course(" not in cell and "goal" not in cell and "score" not in cell]
+    return [cell for cell in cells if "zoo.load" not in cell and "standings(" not in cell and "goal" not in cell and "score" not in cell]
 
 
 def checked_lab(capsys, name: str | None = None, answer: str = "") -> str:

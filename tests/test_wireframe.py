@@ -128,10 +128,10 @@ def test_training_draws_the_target_and_reports_it(run, tmp_path):
     nets = wireframe.train(run(), **plenty)
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     target = targets.target("data/wireframe.svg", 48)
-    assert set(results) == {"width", "height", *nets} and (results["width"], results["height"]) == (48, 36)
+    assert {"width", "height", *nets} <= set(results) and (results["width"], results["height"]) == (48, 36)
     for name, least in {"naive": 22, "grid": 32, "fourier": 24, "siren": 22}.items():
         assert results[name]["psnr_db"] == images.psnr(draw(nets[name]), target) > least
-        history = wireframe.history(run(), name)
+        history = run().part(name).history
         reached = [s for s, db in zip(history["cpu_seconds"], history["psnr_db"], strict=True) if db >= 30]
         assert results[name]["cpu_seconds_to_30_db"] == (reached[0] if reached else None)
         assert results[name]["cpu_seconds_to_40_db"] is None
@@ -141,6 +141,8 @@ def test_training_draws_the_target_and_reports_it(run, tmp_path):
     kept = zoo.load(tmp_path / "run")
     assert torch.allclose(draw(kept), draw(nets["naive"]), atol=1e-5)
     assert wireframe.evaluate(kept)["psnr_db"] == pytest.approx(results["naive"]["psnr_db"], abs=0.01)
+    card = (tmp_path / "run/model/README.md").read_text()
+    assert f"{results['psnr_db']:.1f} dB" in card and "48 x 36" in card and "`wander`" in card
 
 
 class Killed(Exception):
@@ -166,7 +168,7 @@ def test_an_interrupted_training_ends_bit_identical(run, name, monkeypatch):
             wireframe.train(run("broken"), models=[name], **SMALL)
     resumed = wireframe.train(run("broken"), models=[name], **SMALL)[name]
     assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True))
-    assert wireframe.history(run("whole"), name)["psnr_db"] == wireframe.history(run("broken"), name)["psnr_db"]
+    assert run("whole").part(name).history["psnr_db"] == run("broken").part(name).history["psnr_db"]
 
 
 def test_the_seed_decides(run):
@@ -179,12 +181,22 @@ def test_the_seed_decides(run):
 
 def test_only_the_models_asked_for_are_trained(run, tmp_path):
     assert set(wireframe.train(run(), models=["grid"], **SMALL)) == {"grid"}
-    assert set(json.loads((tmp_path / "run/results.json").read_text())) == {"width", "height", "grid"}
+    assert set(json.loads((tmp_path / "run/results.json").read_text())) == {"width", "height", "grid"}  # and no model is kept
+    assert not (tmp_path / "run/model").exists()
 
 
 def test_an_unknown_model_is_named_with_the_nearest(run):
     with pytest.raises(InputError, match="'fourrier'.*'fourier'"):
         wireframe.train(run(), models=["grid", "fourrier"], **SMALL)
+
+
+@pytest.mark.parametrize("wrong", [{"naive_steps": 0}, {"grid_lr": 0}, {"latent": 1.5}, {"batch_pixels": "many"}, {"models": "grid"},
+                                   {"image_size": "3x"}, {"goal_db": math.inf}, {"target": "data/none.svg"}])  # fmt: skip
+def test_parameters_that_make_no_sense_get_one_line_that_names_them(run, wrong):
+    with pytest.raises(InputError) as error:
+        wireframe.train(run(), **SMALL | wrong)
+    (name, value), text = next(iter(wrong.items())), str(error.value)
+    assert "\n" not in text and (name in text or str(value) in text)
 
 
 def test_seconds_to_is_the_first_measurement_at_or_above_the_level():

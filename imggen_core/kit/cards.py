@@ -6,7 +6,7 @@ many numbers it learnt), `figures` (the table of what was measured beside what w
 
 import math
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 TEXTS = Path(__file__).resolve().parents[1] / "cards"
@@ -33,6 +33,12 @@ def table(figures: Mapping[str, float], criteria: Mapping[str, tuple[str, float]
     """What was measured beside what was promised, a Markdown table."""
     rows = [f"| {name} | {number(value)} | {promised(criteria.get(name))} |" for name, value in figures.items()]
     return "\n".join(["| figure | measured | promised |", "|---|---:|---:|", *rows])
+
+
+def rows(given: Sequence[Mapping]) -> str:
+    """Rows {column: value}, all of the same columns, as a Markdown table."""
+    lines = ["| " + " | ".join(text) + " |" for text in ([*given[0]], *([number(value) for value in row.values()] for row in given))]
+    return "\n".join([lines[0], "|" + "---:|" * len(given[0]), *lines[1:]])
 
 
 def promised(criterion: tuple[str, float] | None) -> str:

@@ -178,6 +178,28 @@ def save_image(image, path: str | os.PathLike) -> Path:
     return path
 
 
+def checked_pictures(images: Tensor) -> Tensor:
+    """`images` if they are pictures [B,3,H,W] in [0,1]; InputError names what is wrong with them otherwise."""
+    from torch import Tensor
+
+    if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1] != 3 or min(images.shape) < 1:
+        what = list(images.shape) if isinstance(images, Tensor) else type(images).__name__
+        raise InputError(f"pictures are a tensor [B,3,H,W], and this is {what} — give red, green and blue, as a batch")
+    if not images.is_floating_point():
+        raise InputError(f"pictures hold floats in [0,1], and these hold {str(images.dtype).removeprefix('torch.')} — divide by 255")
+    low, high = (value.item() for value in images.detach().aminmax())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise InputError("these pictures hold NaN or infinity — look at what made them")
+    if low < -0.001 or high > 1.001:
+        raise InputError(f"pictures lie in [0,1], and these reach from {low:.3g} to {high:.3g} — rescale or clamp them")
+    return images
+
+
+def as_saved(images: Tensor) -> Tensor:
+    """Pictures [B,3,H,W] in [0,1] rounded to 8 bits, as a file would hold them; InputError as `checked_pictures`."""
+    return (checked_pictures(images).clamp(0, 1) * 255).round() / 255
+
+
 def enlarge(image: Tensor, factor: int, kind: str = "bicubic") -> Tensor:
     """`image` [3,H,W] `factor` times larger, by "bicubic" (Keys' kernel, a = -0.5, as Pillow does) or "nearest"."""
     from torch.nn.functional import interpolate

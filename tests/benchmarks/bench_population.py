@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from imggen_core import population as pop
-from imggen_core.kit import show, targets
+from imggen_core.kit import processes, show, targets
 from imggen_core.kit.settings import ROOT
 
 SIZE = {"boxes": 48, "height": 48, "width": 64}
@@ -21,16 +21,16 @@ def goal():
     return targets.target(ROOT / "data/wireframe.svg", (SIZE["width"], SIZE["height"]))
 
 
-def race(kind, goal, count, steps=20, turns=7, **size) -> float:
+def race(model_class, goal, count, steps=20, turns=7, **size) -> float:
     """CPU seconds of a loop over CPU seconds of the batched computation, the best of interleaved turns each."""
-    models, field = [pop.seeded(kind, k, **size) for k in range(count)], pop.populate(kind, range(count), LR, **size)
+    models, population = [pop.seeded(model_class, k, **size) for k in range(count)], pop.populate(model_class, range(count), LR, **size)
     times = []
     for _ in range(turns):
         clock = [time.process_time()]
         for model in models:
             pop.train_alone(model, goal, steps, LR)
         clock.append(time.process_time())
-        pop.descend(field, goal, steps)
+        pop.descend(population, goal, steps)
         clock.append(time.process_time())
         times.append((clock[1] - clock[0], clock[2] - clock[1]))
     loop, batched = (min(column) for column in zip(*times, strict=True))
@@ -38,9 +38,9 @@ def race(kind, goal, count, steps=20, turns=7, **size) -> float:
 
 
 def test_batched_training_is_faster_than_a_loop(goal):
-    kinds = {"boxes": (pop.Boxes, SIZE), "pixel network": (pop.PixelNet, {"height": 48, "width": 64})}
-    rows = [{"model": name} | {f"K={count}": race(kind, goal, count, **size) for count in (1, 2, 4, 8, 16, 32, 64)}
-            for name, (kind, size) in kinds.items()]  # fmt: skip
+    models_of = {"boxes": (pop.Boxes, SIZE), "pixel network": (pop.PixelNet, {"height": 48, "width": 64})}
+    rows = [{"model": name} | {f"K={count}": race(model_class, goal, count, **size) for count in (1, 2, 4, 8, 16, 32, 64)}
+            for name, (model_class, size) in models_of.items()]  # fmt: skip
     print(f"\n{show.table(rows, 'times faster than a loop, CPU seconds on one thread')!r}")
     assert rows[0]["K=8"] >= 1.5
 
@@ -48,14 +48,12 @@ def test_batched_training_is_faster_than_a_loop(goal):
 def test_what_processes_cost_and_give(goal):
     rows = []
     for workers in (0, 1, 2):
-        field = pop.populate(pop.Boxes, range(4 * pop.BATCH), LR, **SIZE)
+        population = pop.populate(pop.Boxes, range(4 * pop.BATCH), LR, **SIZE)
         begun = time.perf_counter()
-        with pop.spawned(workers) as pool:
-            started = {}
-            while len(started) < workers:
-                started |= dict(job.result() for job in [pool.submit(pop.awake) for _ in range(workers)])
+        with processes.spawned(workers) as pool:
+            started = processes.wake(pool, workers, "imggen_core.population")
             ready = time.perf_counter()
-            loss = pop.advance(field, goal, 300, pool)
+            loss = pop.advance(population, goal, 300, pool)
             rows.append({"workers": workers, "wall seconds to start": ready - begun, "CPU seconds to start": sum(started.values()),
                          "wall seconds, 128 × 300 steps": time.perf_counter() - ready, "best dB": pop.psnr_db(loss.min())})  # fmt: skip
     print(f"\n{show.table(rows)!r}")
