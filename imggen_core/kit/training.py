@@ -27,3 +27,16 @@ def autocast_bf16(device: torch.device | str):
 def cosine_factor(progress: float) -> float:
     """The learning rate's factor at `progress` in 0..1: up over the first twentieth, then down along a cosine."""
     return min(1.0, progress * 20 + 0.01) * (0.5 + 0.5 * math.cos(math.pi * min(progress, 1.0)))
+
+
+def warm_cosine_factor(step: int, steps: int, warm: float = 0.1) -> float:
+    """The learning rate's factor at `step` of `steps`: up over the first share `warm`, then down to 0 along a cosine."""
+    rise = min(1.0, (step + 1) / max(1, warm * steps))
+    return min(rise, 0.5 + 0.5 * math.cos(math.pi * max(0.0, step / steps - warm) / (1 - warm)))
+
+
+def adamw(net: torch.nn.Module, lr: float, weight_decay: float = 0.02) -> torch.optim.AdamW:
+    """AdamW whose weight decay leaves biases and normalisations alone."""
+    matrices = [p for p in net.parameters() if p.ndim > 1]
+    others = [p for p in net.parameters() if p.ndim <= 1]
+    return torch.optim.AdamW([{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}], lr)
