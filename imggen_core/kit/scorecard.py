@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 def scorecard(
     words: Sequence[tuple[str, bool]], bars: Mapping[str, tuple[float, float]], width: int = 128, height: int = 192
 ) -> torch.Tensor:
-    """`words` (text, is it right?) in green or red; below, per entry of `bars` {name: (answer, truth)}, a bar and a black tick at the truth.
+    """`words` (text, is it right?) green or red; below, for each of `bars` {name: (answer, truth)}, a bar and a black tick at the truth.
 
     Answers and truths lie in [0,1]. Returns [3,height,width] in [0,1].
     """
