@@ -1,4 +1,4 @@
-"""Chapter 06: game scenes, the soft normalised cut against its definition, the overfit test, the W-Net, its training and its lab."""
+"""Chapter 06: the soft normalised cut against its definition, the overfit test, the W-Net, its training and its lab."""
 
 import json
 import signal
@@ -8,8 +8,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from labs import Lab
 from PIL import Image
 
@@ -17,6 +15,7 @@ from imggen_core import wnet
 from imggen_core.kit import sampler, zoo
 from imggen_core.kit.run import Run
 from imggen_core.kit.settings import ROOT, InputError
+from imggen_core.worlds import scenes
 
 TINY = {"image_size": 32, "scenes": 6, "crop": 24, "classes": 4, "widths": [4, 8], "steps": 4, "batch_size": 2, "overfit_size": 16,
         "presentations": 10}  # fmt: skip
@@ -27,70 +26,11 @@ def shipped():
     return zoo.load("wnet")
 
 
-# ---- scenes ----------------------------------------------------------------------------------------------------------
-
-
-@settings(max_examples=15, deadline=None)
-@given(st.integers(0, 2**31), st.integers(0, 10**6), st.one_of(st.integers(16, 130), st.tuples(st.integers(16, 90), st.integers(16, 90))))
-def test_a_scene_is_a_pure_function_of_seed_and_index_at_any_size(seed, index, size):
-    image, labels = wnet.make_scene(seed, index, size)
-    assert image.shape == (*wnet.checked_size(size), 3) and labels.shape == image.shape[:2]
-    assert image.dtype == labels.dtype == np.uint8 and labels.max() < len(wnet.TEXTURES)
-    np.random.seed(0)
-    again = wnet.make_scene(seed, index, size)
-    assert np.array_equal(image, again[0]) and np.array_equal(labels, again[1])
-    assert not np.array_equal(image, wnet.make_scene(seed, index + 1, size)[0])
-
-
-def test_a_scene_holds_a_few_textures_in_regions():
-    for index in range(40):
-        labels = wnet.make_scene(1, index, 96)[1]
-        textures = np.unique(labels)
-        assert 2 <= len(textures) <= 5 and textures.min() < wnet.NATURAL
-        assert (labels[1:] == labels[:-1]).mean() > 0.93, "regions, not noise"
-    everything = np.concatenate([wnet.make_scene(1, index, 64)[1].ravel() for index in range(40)])
-    assert np.bincount(everything, minlength=8).min() / len(everything) > 0.03, "no texture is rare"
-
-
-def test_labels_are_of_the_ground_and_follow_the_picture():
-    """Inside of a texture colours are steady over tiles, across a border they are not: the labels' borders lie where colours change."""
-    for index in range(5):
-        image, labels = wnet.make_scene(2, index, 160)
-        smooth = torch.nn.functional.avg_pool2d(torch.from_numpy(image).permute(2, 0, 1)[None].float(), 5, 1, 2)[0]
-        change = (smooth[:, :, 6:] - smooth[:, :, :-6]).abs().sum(0)
-        border = torch.from_numpy(labels[:, 6:] != labels[:, :-6])
-        assert change[border].mean() > 1.3 * change[~border].mean()
-
-
-def test_splits_never_overlap_and_batches_are_the_items():
-    sets = {split: wnet.Scenes(split, 32, 5) for split in wnet.SPLITS}
-    flat = torch.cat([data.images.flatten(1) for data in sets.values()])
-    assert len(flat.unique(dim=0)) == 15
-    images, labels = sets["valid"].batch([3, 1])
-    one, its_labels = sets["valid"][1]
-    assert torch.equal(images[1], one) and torch.equal(labels[1], its_labels)
-    assert images.shape == (2, 3, 32, 32) and images.dtype == torch.float32 and images.max() <= 1 and labels.dtype == torch.int64
-
-
-@pytest.mark.parametrize("size", [8, (64, 5000), 64.5, "64", (64, 64, 3), True])
-def test_sizes_that_cannot_be_get_one_line(size):
-    with pytest.raises(InputError, match="size=") as error:
-        wnet.make_scene(0, 0, size)
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("split, n", [("all", 2), ("test", 0), ("test", 2.5)])
-def test_data_sets_that_cannot_be_get_one_line(split, n):
-    with pytest.raises(InputError) as error:
-        wnet.Scenes(split, 32, n)
-    assert "\n" not in str(error.value)
-
-
 # ---- judging ---------------------------------------------------------------------------------------------------------
 
 
 def test_mean_iou_does_not_care_for_names_and_counts_what_is_missing():
-    labels = torch.from_numpy(np.stack([wnet.make_scene(3, i, 48)[1] for i in range(4)])).long()
+    labels = torch.from_numpy(np.stack([scenes.make_scene(3, i, 48)[1] for i in range(4)])).long()
     assert wnet.mean_iou((5 * labels + 3) % 8, labels) == 1.0
     halves = torch.zeros(1, 4, 8, dtype=torch.long)
     halves[..., 4:] = 1
@@ -216,7 +156,7 @@ def test_two_views_overlap_as_their_shift_says():
 
 
 def test_mean_and_deviation_are_those_of_all_pixels():
-    data = wnet.Scenes("valid", 24, 3)
+    data = scenes.Scenes("valid", 24, 3)
     mean, deviation = wnet.mean_and_deviation(data)
     pixels = data.images.double().div(255).reshape(-1, 3)
     torch.testing.assert_close(mean.flatten(), pixels.mean(0).float())
@@ -281,9 +221,10 @@ RANKS = """
 import sys, torch
 from imggen_core import wnet
 from imggen_core.kit.run import Run
+from imggen_core.worlds import scenes
 run = Run("wnet", {}, folder=sys.argv[1], quiet=True)
 torch.manual_seed(0)
-net = wnet.fit(run, wnet.WNet(4, (4, 8)), wnet.Scenes("train", 32, 6), wnet.texture_loss, wnet.relight, steps=3, batch_size=4, crop=24)
+net = wnet.fit(run, wnet.WNet(4, (4, 8)), scenes.Scenes("train", 32, 6), wnet.texture_loss, wnet.relight, steps=3, batch_size=4, crop=24)
 torch.save(net.state_dict(), f"{sys.argv[1]}/rank{run.rank}.pt")
 """
 
@@ -336,21 +277,21 @@ def test_every_slider_of_the_shipped_model_moves_the_picture(shipped):
     torch.testing.assert_close(sampler.pictures(shipped, 1, 3), base[:1], rtol=0, atol=1e-5)
     for change in ({"segments": 2}, {"darkness": 0.8}, {"tint": -1.0}, {"overlay": 0.2}):
         assert (sampler.pictures(shipped, 2, 3, **change) - base).abs().mean() > 0.003, change
-    images = wnet.Scenes("valid", 96, 3).batch(range(3))[0]
+    images = scenes.Scenes("valid", 96, 3).batch(range(3))[0]
     assert all(len(found.unique()) <= 3 for found in shipped.segment(images, 3))
     with pytest.raises(InputError, match="segments"):
         sampler.pictures(shipped, 1, 0, segments=1)
 
 
 def test_less_light_changes_little(shipped):
-    images = wnet.Scenes("valid", 96, 12).batch(range(12))[0]
-    assert wnet.mean_iou(shipped.segment(0.6 * images), wnet.Scenes("valid", 96, 12).labels) > 0.6
+    images = scenes.Scenes("valid", 96, 12).batch(range(12))[0]
+    assert wnet.mean_iou(shipped.segment(0.6 * images), scenes.Scenes("valid", 96, 12).labels) > 0.6
     same = (shipped.segment(images) == shipped.segment(0.6 * images)).float().mean()
     assert same > 0.85
 
 
 def test_screenshots_of_every_mode_and_size_are_read_and_damaged_ones_refused(shipped, tmp_path):
-    scene = Image.fromarray(wnet.make_scene(2, 0, (200, 300))[0])
+    scene = Image.fromarray(scenes.make_scene(2, 0, (200, 300))[0])
     for mode in ("L", "RGBA", "P", "I;16"):
         path = tmp_path / f"{mode.replace(';', '')}.png"
         (Image.fromarray(np.asarray(scene.convert("L")).astype(np.uint16) * 257) if mode == "I;16" else scene.convert(mode)).save(path)

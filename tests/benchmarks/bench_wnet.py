@@ -3,23 +3,13 @@
 make bench, or: python -m pytest -s -o addopts= -o python_files=bench_*.py tests/benchmarks/bench_wnet.py
 """
 
-import time
-
 import pytest
 import torch
 
 from imggen_core import wnet
 from imggen_core.kit import show, zoo
-
-
-def fastest(work, times: int = 5) -> float:
-    """Wall milliseconds of the fastest of a few tries."""
-    tries = []
-    for _ in range(times):
-        begun = time.perf_counter()
-        work()
-        tries.append(1000 * (time.perf_counter() - begun))
-    return min(tries)
+from imggen_core.kit.timing import fastest
+from imggen_core.worlds.scenes import make_scene
 
 
 def test_the_shipped_model_on_150_scenes():
@@ -31,7 +21,7 @@ def test_the_shipped_model_on_150_scenes():
 
 
 def test_what_a_scene_costs():
-    rows = [{"size": size, "ms": fastest(lambda size=size: [wnet.make_scene(0, i, size) for i in range(10)]) / 10}
+    rows = [{"size": size, "ms": 100 * fastest(lambda size=size: [make_scene(0, i, size) for i in range(10)])}
             for size in (64, 96, 128, 256)]  # fmt: skip
     print(f"\n{show.table(rows)!r}")
 
@@ -40,7 +30,7 @@ def test_what_a_scene_costs():
 def test_what_the_soft_n_cut_costs(side):
     p = torch.rand(8, 8, side, side).softmax(1).requires_grad_()
     images = torch.rand(8, 3, side, side)
-    milliseconds = fastest(lambda: wnet.soft_n_cut(p, images).backward())
+    milliseconds = 1000 * fastest(lambda: wnet.soft_n_cut(p, images).backward())
     print(f"\nsoft N-cut, 8 pictures, 8 segments, {side} x {side}, value and gradient: {milliseconds:.1f} ms")
 
 
@@ -56,5 +46,5 @@ def test_what_bfloat16_and_channels_last_buy():
                 logits = net(x)
             logits.square().mean().backward()
 
-        rows.append({"precision": name, "layout": str(layout).removeprefix("torch."), "ms per step of 32": fastest(step)})
+        rows.append({"precision": name, "layout": str(layout).removeprefix("torch."), "ms per step of 32": 1000 * fastest(step)})
     print(f"\n{show.table(rows)!r}")
