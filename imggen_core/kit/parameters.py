@@ -203,6 +203,20 @@ class PictureFile(Parameter):
         targets.target(ROOT / values[name], values.get(self.size))
 
 
+@dataclass(frozen=True)
+class PictureSize(Parameter):
+    """The longer side of a picture in pixels, both sides as "320x200", or none for its own size."""
+
+    meaning: str = ""
+    wants = 'the longer side in pixels, both sides ("320x200"), or none for its own size'
+
+    def read(self, name: str, value: Any) -> Any:
+        from . import images
+
+        images.parse_size(value)
+        return value
+
+
 def text_of(number: float) -> str:
     return f"{int(number)}" if number == int(number) and abs(number) < 1e15 else f"{number:g}"
 

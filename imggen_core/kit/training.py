@@ -1,5 +1,6 @@
-"""What several trainings share and no chapter teaches: the learning rate's course and bfloat16 arithmetic."""
+"""What several trainings share and no chapter teaches: the learning rate's course, one thread, bfloat16 arithmetic."""
 
+import contextlib
 import math
 
 import torch
@@ -16,6 +17,17 @@ def set_lr(opt: torch.optim.Optimizer, lr: float) -> None:
     """Give every group of `opt` the learning rate `lr`."""
     for group in opt.param_groups:
         group["lr"] = lr
+
+
+@contextlib.contextmanager
+def one_thread():
+    """Compute on one thread meanwhile: small operations gain nothing from more, and the numbers do not depend on how many there are."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def autocast_bf16(device: torch.device | str):
