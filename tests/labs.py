@@ -45,9 +45,9 @@ class Lab:
         places = [n for n, source in enumerate(self.sources) if notebooks.BEGIN in source]
         self.place = {exercise: n for exercise in exercises for n in places if f"def {exercise}(" in self.sources[n]}
         assert set(self.place) == set(exercises), f"{self.path.name}: no answer to {set(exercises) - set(self.place)}"
-        self.names, self.moments, self.at = {"__name__": "__main__"}, {}, min(self.place.values())
+        self.names = {"__name__": "__main__"}
         execute("imports", next(source for source in self.sources if source.startswith(("import ", "from "))), self.names)
-        self.moments[self.at] = Moment(self.names)
+        self.moments = {min(self.place.values()): Moment(self.names)}
 
     def run(self, n: int, source: str) -> None:
         if "widgets." not in source:  # they show models, and exercises do without
@@ -66,27 +66,32 @@ class Lab:
             self.moments[place] = Moment(self.names)
         self.moments[place].restore(self.names)
 
-    def verdict(self, exercise: str, change=lambda source: source) -> str:
-        """What the cells from `exercise` to its check print when the answer is what `change` makes of the author's."""
-        place = self.place[exercise]
-        checks = [n for n in range(place, len(self.sources)) if re.search(rf"\bcheck\(\s*{exercise}\b", self.sources[n])]
-        assert checks, f"{self.path.name}: no cell checks {exercise}"
+    def checks(self, exercise: str) -> list[int]:
+        """The cells that check `exercise`."""
+        return [n for n, source in enumerate(self.sources) if re.search(rf"\bcheck\(\s*{exercise}\b", source)]
+
+    def verdict(self, exercise: str, change, last: int) -> str:
+        """What the cells from `exercise` to the cell `last` print when the answer is what `change` makes of the author's."""
         with contextlib.redirect_stdout(io.StringIO()):
             self.go_to(exercise)
         with contextlib.redirect_stdout(io.StringIO()) as printed:
-            for n in range(place, checks[-1] + 1):
-                self.run(n, change(self.sources[n]) if n == place else self.sources[n])
+            for n in range(self.place[exercise], last + 1):
+                self.run(n, change(self.sources[n]) if n == self.place[exercise] else self.sources[n])
         return printed.getvalue()
 
     def accepts(self, exercise: str) -> None:
         """Fails unless the check accepts the author's answer, and names a hole as one."""
-        passed = self.verdict(exercise)
+        last = self.checks(exercise)[-1]
+        passed = self.verdict(exercise, lambda source: source, last)
         assert "✓" in passed and "✗" not in passed and "○" not in passed, passed
-        unfilled = self.verdict(exercise, lambda source: notebooks.make_hole(source, exercise))
+        unfilled = self.verdict(exercise, lambda source: notebooks.make_hole(source, exercise), last)
         assert unfilled.startswith("○") and "not filled in yet" in unfilled and "✓" not in unfilled and "✗" not in unfilled, unfilled
 
     def rejects(self, exercise: str, wrong: str | tuple[str, str]) -> None:
-        """Fails unless the check says, with a hint, what is wrong with `wrong`: a whole answer, or (a part of the author's, another)."""
+        """Fails unless the check says, with a hint, what is wrong with `wrong`, and no later check does.
+
+        `wrong` is a whole answer, or (a part of the author's, what stands there instead).
+        """
 
         def spoil(source: str) -> str:
             if isinstance(wrong, str):
@@ -95,7 +100,7 @@ class Lab:
             assert part in source, f"{exercise}: {part!r} is not in the author's answer"
             return source.replace(part, other)
 
-        printed = self.verdict(exercise, spoil)
+        printed = self.verdict(exercise, spoil, max(self.checks(name)[-1] for name in self.place))
         assert "✗" in printed and "hint" in printed, printed
-        blamed = [other for other in self.place if other != exercise and f"✗ {other}:" in printed]
-        assert not blamed, f"{exercise} is wrong, and {blamed} are said to be: {printed}"
+        blamed = {line.split(":")[0] for line in printed.splitlines() if line.startswith("✗")}
+        assert len(blamed) == 1, f"{exercise} alone is wrong, and these are said to be: {blamed}"
