@@ -10,7 +10,6 @@ import torch
 import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
-from labs import Lab
 from trainings import kill_in_step, train_in_two_processes
 
 from imggen_core import abstractor as ab
@@ -342,34 +341,6 @@ def test_every_slider_of_the_shipped_abstractor_moves_the_picture(shipped):
         shipped.sample(tone=2)
     with pytest.raises(InputError, match="colour"):
         ab.slope(shipped, some(1, shipped.size)[0], "colour")
-
-
-# ---- the lab ---------------------------------------------------------------------------------------------------------
-
-WRONG = {
-    "four_channels": [("* 3 / 4", ""), ("weight.mean(dim=1, keepdim=True)", "weight[:, :1]"), ("* 3 / 4", "* 4 / 3")],
-    "look_up": [(".clamp(max=len(table) - 2)", ".clamp(max=len(table) - 1)"), ("share = ids - low", "share = (ids - low).detach()"),
-                ("(1 - share) * table[low] + share * table[low + 1]", "table[ids.round().long()]")],
-    "r_squared": [("true.mean(dim=0)", "true.mean()"), ("return 1 - left / spread", "return left / spread"),
-                  ("(said - true).square()", "(said - true).abs()")],
-    "heads_loss": [("F.cross_entropy(goal, ", "F.cross_entropy(goal.softmax(1), "), ("+ 16 *", "+ 4 *"),
-                   ("12 * F.mse_loss(tone, ", "12 * F.l1_loss(tone, ")],
-    "expected_calibration_error": [(".clamp(max=bins - 1)", ""), ("* abs((right", "* ((right"),
-                                   ("inside.float().mean().item() *", "1 / bins *")],
-    "saliency": [(".abs().sum(dim=1)", ".sum(dim=1).abs()"), ("return slope.abs()", "return slope"),
-                 ("answer(f).sum()", "answer(f).mean()")],
-}  # fmt: skip
-LAB = Lab("07_abstractor", WRONG)
-
-
-@pytest.mark.parametrize("exercise", LAB.wrong)
-def test_the_lab_accepts_its_answers_and_names_what_is_not_filled_in(exercise):
-    LAB.accepts(exercise)
-
-
-@pytest.mark.parametrize("exercise, old, new", LAB.mistakes())
-def test_the_lab_rejects_wrong_answers(exercise, old, new):
-    LAB.rejects(exercise, old, new)
 
 
 @pytest.mark.parametrize("width", [0, -3, 1.5])

@@ -10,7 +10,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from labs import Lab
 from trainings import train_in_two_processes
 
 from imggen_core import ddpm
@@ -540,27 +539,3 @@ def test_the_shipped_models_samples_are_designs_and_differ(shipped):
 def test_every_slider_of_the_shipped_model_moves_the_picture(shipped, control, value):
     base = {"steps": 6, "eta": 0.0}
     assert (shipped.sample(1, 3, **base) - shipped.sample(1, 3, **base | {control: value})).abs().mean() > 0.002
-
-
-# ---- the lab -----------------------------------------------------------------------------------------------------------
-
-WRONG = {
-    "q_sample": [("(1 - bar).sqrt()", "(1 - bar)"), ("bar.sqrt() * x0", "bar * x0"), (".view(-1, 1, 1, 1)", "")],
-    "cosine_schedule": [("** 2", ""), ("/ f[0]", ""), ("torch.arange(T + 1) / T", "torch.arange(T + 1) / (T + 1)")],
-    "from_v": [("signal * x_t - sigma * v", "signal * x_t + sigma * v"), ("signal * v + sigma * x_t", "sigma * v + signal * x_t"),
-               ("bar.sqrt()", "bar")],
-    "ddim_step": [("(1 - bar_next).sqrt()", "(1 - bar).sqrt()"), ("bar_next.sqrt() * x0", "bar.sqrt() * x0"),
-                  ("(x_t - bar.sqrt() * x0) / (1 - bar).sqrt()", "x_t - x0"), ("return", "return x0 if t_next >= 0 else")],
-    "update": [("1 - decay", "decay"), ("(1 + k) / (10 + k)", "(10 + k) / (1 + k)"), ("min(decay", "max(decay")],
-}  # fmt: skip
-LAB = Lab("09_ddpm", WRONG)
-
-
-@pytest.mark.parametrize("exercise", LAB.wrong)
-def test_the_lab_accepts_its_answers_and_names_what_is_not_filled_in(exercise):
-    LAB.accepts(exercise)
-
-
-@pytest.mark.parametrize("exercise, old, new", LAB.mistakes())
-def test_the_lab_rejects_wrong_answers(exercise, old, new):
-    LAB.rejects(exercise, old, new)

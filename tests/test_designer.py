@@ -6,7 +6,6 @@ import math
 
 import pytest
 import torch
-from labs import Lab
 
 from imggen_core import ddpm, metrics
 from imggen_core import designer as de
@@ -396,31 +395,3 @@ def test_every_slider_of_the_shipped_designer_moves_the_picture(shipped):
 def test_a_shipped_design_is_the_same_however_many_are_asked_for(shipped):
     one, many = (shipped.sample(n, 5, steps=6, **ASKED) for n in (1, 12))
     assert (many[:1] - one).abs().max() <= 2 / 255
-
-
-# ---- the lab ---------------------------------------------------------------------------------------------------------
-
-WRONG = {
-    "drop_orders": [("dropped[:, None, None], null, tokens", "dropped[None, :, None], null, tokens"), ("null, tokens)", "tokens, null)"),
-                    ("null, tokens", "null.detach(), tokens")],
-    "cross_attention": [("softmax(dim=2)", "softmax(dim=1)"), (" / q.shape[-1] ** 0.5", ""),
-                        ("pixels @ w_q, tokens", "2 * pixels @ w_q, tokens"),
-                        ("return weights @ v", "return weights @ k")],
-    "guide": [("unheard + g", "heard + g"), ("heard - unheard)", "unheard - heard)"), (".clamp(-1, 1)", "")],
-    "ddim_step": [("bar_next**0.5 * x0", "bar**0.5 * x0"), ("/ (1 - bar) ** 0.5", ""), ("(1 - bar_next) ** 0.5", "(1 - bar) ** 0.5")],
-    "put_back": [("hole, x, noised", "hole, noised, x"), ("bar**0.5 * x0 +", "x0 +"), ("noised)", "x0.expand_as(x))")],
-    "start": [("* len(alpha_bar)) - 1", "* len(alpha_bar))"), ("if t < 0", "if t < -1"),
-              ("(1 - alpha_bar[t]).sqrt()", "(1 - alpha_bar[t])"), ("return -1, x0", "return 0, x0"), ("round(", "int("),
-              ("if t < 0", "if strength == 0"), ("noise\n", "noise[None]\n")],
-}  # fmt: skip
-LAB = Lab("10_designer", WRONG)
-
-
-@pytest.mark.parametrize("exercise", LAB.wrong)
-def test_the_check_accepts_the_answer_and_names_a_hole(exercise):
-    LAB.accepts(exercise)
-
-
-@pytest.mark.parametrize("exercise, old, new", LAB.mistakes())
-def test_the_check_rejects_a_wrong_answer_with_a_hint(exercise, old, new):
-    LAB.rejects(exercise, old, new)

@@ -12,7 +12,6 @@ import scipy.ndimage
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from labs import Lab
 from torch import nn
 from torch.nn import functional as F
 from torchvision.models.inception import Inception3
@@ -608,35 +607,3 @@ def test_every_slider_of_the_shipped_network_moves_the_picture(shipped):
     assert not torch.equal(shipped.sample(seed=3, goal="sell"), shipped.sample(seed=3, goal="inform"))
     with pytest.raises(InputError, match="damage"):
         shipped.sample(damage="rust")
-
-
-# ---- the lab ---------------------------------------------------------------------------------------------------------
-
-WRONG = {
-    "frechet_distance": [("- 2 * roots.sum()", "- roots.sum()"),
-                         ("(a.mean(0) - b.mean(0)).square().sum()", "(a.mean(0) - b.mean(0)).norm()"),
-                         ("torch.cov(a.T)", "torch.cov(a.T, correction=0)"), ("(sigma_a @ sigma_b)", "(sigma_a * sigma_b)"),
-                         (".clamp(min=0).sqrt()", ""), (".clamp(min=0)", "")],
-    "squared_mmd": [("(k.sum() - k.diagonal().sum()) / (m * (m - 1))", "k.mean()"), ("** 3", "** 2"), ("/ d", ""),
-                    ("- 2 * kernel", "- kernel")],
-    "precision": [("kthvalue(k + 1, dim=1)", "kthvalue(k, dim=1)"), ("inside.any(dim=1)", "inside.all(dim=1)"),
-                  ("torch.cdist(real, real)", "torch.cdist(fake, fake)"), ("inside.any(dim=1)", "inside.any(dim=0)")],
-    "path_length": [("/ eps**2", "/ eps"), ("(t + eps)[:, None]", "(eps * torch.ones_like(t))[:, None]"),
-                    ("values[cut : len(values) - cut]", "values"), ("here = z1 + t[:, None] * (z2 - z1)", "here = z1"),
-                    ("z1 + t[:, None] * (z2 - z1)\n    there = z1 + (t + eps)[:, None] * (z2 - z1)",
-                     "z2 + t[:, None] * (z1 - z2)\n    there = z2 + (t + eps)[:, None] * (z1 - z2)")],
-    "memorised_share": [("quantile(0.01)", "quantile(0.99)"), ("torch.cdist(fake, train)", "torch.cdist(fake, held_out)"),
-                        ("< threshold", "> threshold"), ("honest.quantile(0.01)", "honest.mean()"),
-                        ("cdist(held_out, train).min(dim=1)", "cdist(held_out, train).min(dim=0)")],
-}  # fmt: skip
-LAB = Lab("08_metrics", WRONG)
-
-
-@pytest.mark.parametrize("exercise", LAB.wrong)
-def test_the_lab_accepts_its_answers_and_names_what_is_not_filled_in(exercise):
-    LAB.accepts(exercise)
-
-
-@pytest.mark.parametrize("exercise, old, new", LAB.mistakes())
-def test_the_lab_rejects_wrong_answers(exercise, old, new):
-    LAB.rejects(exercise, old, new)

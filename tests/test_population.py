@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imggen_core import population as pop
-from imggen_core.kit import notebooks, processes, training, zoo
+from imggen_core.kit import processes, training, zoo
 from imggen_core.kit.run import Run
 from imggen_core.kit.settings import ROOT, InputError, scale_parameters
 
@@ -359,58 +359,3 @@ def test_a_fit_that_no_process_can_import_is_refused_in_one_line():
     fit.__module__ = "__main__"
     with pytest.raises(InputError, match="workers=0"):
         pop.best_of_seeds(partial(fit), [1], abs, workers=1)
-
-
-# ---- the lab ---------------------------------------------------------------------------------------------------------
-
-SOLUTION = ROOT / "lessons/solutions/03_population.ipynb"
-WRONG = {
-    "survivors": ["return count // 10", "return max(1, round(count / 10))", "return max(1, -(-count // 10))"],
-    "stack": ["return {name: torch.cat([state[name] for state in states]) for name in states[0]}",
-              "return {name: torch.stack([state[name] for state in states], -1) for name in states[0]}", "return states[0]"],
-    "all_losses": ["return vmap(one_loss)(parameters).mean()",
-                   "return one_loss({name: value[0] for name, value in parameters.items()})[None]",
-                   "return vmap(one_loss)(parameters) / len(parameters['colour'])"],
-    "adam_step": ["m = beta_1 * m + (1 - beta_1) * gradient\n    v = beta_2 * v + (1 - beta_2) * gradient**2\n"
-                  "    return parameter - lr * m / (v.sqrt() + eps), m, v",
-                  "return parameter - lr * gradient, m, v"],
-    "cut": ["return {key: {n: x[:len(index)] for n, x in state[key].items()} for key in ('m', 'v')} | {'steps': state['steps']}",
-            "return {key: {n: x[index] for n, x in state[key].items()} for key in ('m', 'v')} | {'steps': 0}",
-            "return state"],
-}  # fmt: skip
-
-
-def exercise_cells():
-    """The lab's code up to the last exercise, without its sliders."""
-    cells = [cell.source for cell in notebooks.read(SOLUTION).cells if cell.cell_type == "code"]
-    return [cell for cell in cells if "zoo.load" not in cell and "standings(" not in cell and "goal" not in cell and "score" not in cell]
-
-
-def checked_lab(capsys, name: str | None = None, answer: str = "") -> str:
-    """What the lab prints when the solution of exercise `name` is replaced by `answer`."""
-    capsys.readouterr()
-    space = {"__name__": "lab"}
-    for number, cell in enumerate(exercise_cells()):
-        if name and f"def {name}(" in cell:
-            cell = re.sub(r"# BEGIN SOLUTION.*?# END SOLUTION", lambda _: answer, cell, flags=re.DOTALL)
-        exec(compile(cell, f"<cell {number}>", "exec"), space)
-    return capsys.readouterr().out
-
-
-def test_the_labs_checks_accept_the_reference_answers(capsys):
-    printed = checked_lab(capsys)
-    assert "✗" not in printed and "○" not in printed
-    assert all(f"✓ {name}" in printed for name in WRONG)
-
-
-@pytest.mark.parametrize("name, answer", [(name, answer) for name, answers in WRONG.items() for answer in answers])
-def test_the_labs_checks_reject_wrong_answers(name, answer, capsys):
-    printed = checked_lab(capsys, name, answer)
-    assert re.search(rf"^✗ {name}", printed, re.MULTILINE), printed
-    assert sum(line.startswith("✗") for line in printed.splitlines()) == printed.count(f"✗ {name}")
-
-
-@pytest.mark.parametrize("name", WRONG)
-def test_an_unfilled_hole_says_so_and_goes_on(name, capsys):
-    printed = checked_lab(capsys, name, "...")
-    assert f"○ {name}: not filled in yet" in printed and "✗" not in printed

@@ -12,13 +12,11 @@ import xml.etree.ElementTree as ET
 from dataclasses import replace
 
 import drawings
-import nbformat
 import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from labs import Lab, execute
 from scipy.spatial import cKDTree
 
 from imggen_core import strokes
@@ -778,40 +776,3 @@ def test_seconds_to_is_the_first_measurement_at_or_above_the_level():
     history = {"cpu_seconds": [1.0, 2.0, 3.0, 4.0], "psnr_db": [10.0, 30.0, 29.0, 41.0]}
     assert [strokes.seconds_to(level, history) for level in (10, 30, 30.5, 42)] == [1, 2, 4, None]
     assert strokes.seconds_to(30, {}) is None
-
-
-# ---- the lab's checks ------------------------------------------------------------------------------------------------
-
-WRONG = {
-    "overlap": [(".clamp(min=0)", ""), ("x + 0.5", "x + 1"), ("torch.minimum(high", "torch.maximum(high"), (".clamp(min=0)", ".abs()")],
-    "best_fill": [(".mean(1)", ".median(1).values"), ("(before - after)", "(after - before)"), ("(before - after)", "before"),
-                  ("((canvas[:, mask] - inside) ** 2).sum()", "((canvas[:, mask] - inside) ** 2).mean()")],
-    "solve_colours": [("- background[:, None, None] * rest", ""), ("w @ wanted.T)", "w @ image.flatten(1).T)"),
-                      ("torch.linalg.solve(w @ w.T, w @ wanted.T)", "(w @ wanted.T) / w.sum(1, keepdim=True)")],
-    "piece": [("blossom(a, b),", "blossom((a + b) / 2, (a + b) / 2),"), ("blossom(b, b)]", "p[2]]"),
-              ("u * (1 - v) + v * (1 - u)", "2 * u * (1 - u)")],
-}  # fmt: skip
-LAB = Lab("02_strokes", WRONG)
-
-
-@pytest.mark.parametrize("exercise", LAB.wrong)
-def test_the_lab_accepts_its_answers_and_names_what_is_not_filled_in(exercise):
-    LAB.accepts(exercise)
-
-
-@pytest.mark.parametrize("exercise, old, new", LAB.mistakes())
-def test_the_lab_rejects_wrong_answers(exercise, old, new):
-    LAB.rejects(exercise, old, new)
-
-
-def test_the_challenge_accepts_a_smaller_file_and_no_other():
-    cells = [cell.source for cell in nbformat.read(LAB.path, as_version=4).cells if cell.cell_type == "code"]
-    names = {"__name__": "__main__"}
-    execute("imports", next(cell for cell in cells if cell.startswith("import ")), names)
-    names["file"] = strokes.to_svg(zoo.load("strokes").drawing())
-    execute("smaller", next(cell for cell in cells if "def smaller(" in cell), names)
-    execute("judged", next(cell for cell in cells if "def judged(" in cell).replace("print(judged(smaller(file)))", ""), names)
-    judged, file = names["judged"], names["file"]
-    assert judged(names["smaller"](file)).startswith("✓")
-    assert judged(file).startswith("✗") and judged(...).startswith("○")
-    assert judged('<svg xmlns="http://www.w3.org/2000/svg" width="256" height="192"/>').startswith("✗")

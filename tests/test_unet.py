@@ -13,7 +13,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from labs import Lab
 from PIL import Image
 from torch.nn import functional as F
 
@@ -460,33 +459,6 @@ def test_every_slider_of_the_shipped_network_moves_the_picture():
     torch.testing.assert_close(sampler.pictures(net, 1, 3, layer="design")[0], design, rtol=0, atol=1e-6)
     with pytest.raises(InputError, match="layer"):
         sampler.pictures(net, 1, 0, layer="texts")
-
-
-# ---- the lab ---------------------------------------------------------------------------------------------------------
-
-LAB = Lab("05_unet", {
-    "iou": [("(answer | truth).sum().item()", "(answer.sum() + truth.sum()).item()"), ("if either else 1.0", "if either else 0.0"),
-            ("answer & truth", "answer | truth")],
-    "dice_loss": [("1 - ((2 * both", "((2 * both"), ("(2 * both + 1)", "(both + 1)"), ("(2 * both + 1)", "(2 * both)"),
-                  ("(p * g).sum((0, 2, 3))", "(p * g).sum((2, 3))")],
-    "composite_loss": [(".sigmoid()", ""), ("output[:, 2:-1]", "output[:, 2:-1].sigmoid()"), ("output[:, -1]", "output[:, -1].sigmoid()"),
-                       ("alpha[2] * hierarchy", "hierarchy")],
-    "padded": [("(0, -width % multiple, 0, -height % multiple)", "(-width % multiple, 0, -height % multiple, 0)"),
-               ("(0, -width % multiple, 0, -height % multiple)", "(0, -height % multiple, 0, -width % multiple)"),
-               ("-width % multiple", "multiple - width % multiple"), (', mode="replicate"', ""), ("-height % multiple", "-height % 16")],
-    "one_step_up": [("[skip, F.interpolate(x, scale_factor=2.0, mode=\"nearest\")]", "[F.interpolate(x, scale_factor=2.0), skip]"),
-                    ('mode="nearest"', 'mode="bilinear"')],
-})  # fmt: skip
-
-
-@pytest.mark.parametrize("exercise", list(LAB.wrong))
-def test_the_labs_check_accepts_the_answer_and_names_a_hole(exercise):
-    LAB.accepts(exercise)
-
-
-@pytest.mark.parametrize("exercise, old, new", LAB.mistakes())
-def test_the_labs_check_rejects_a_wrong_answer(exercise, old, new):
-    LAB.rejects(exercise, old, new)
 
 
 @pytest.mark.parametrize("width", [0, -3, 1.5])

@@ -6,7 +6,6 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from labs import Lab
 
 from imggen_core import wireframe
 from imggen_core.kit import images, targets, zoo
@@ -211,30 +210,3 @@ def test_the_model_that_ships_meets_its_criteria():
     assert torch.allclose(model.sample(1, 3, wander=0)[0], draw(model), atol=1e-6)
     assert sum(file.stat().st_size for file in (ROOT / "checkpoints/wireframe").iterdir()) < 10e6
     assert math.isclose(figures["psnr_db"], images.psnr(draw(model), targets.target("data/wireframe.svg")))
-
-
-# ---- the lab's checks ------------------------------------------------------------------------------------------------
-
-WRONG = {
-    "psnr": [("math.log10", "math.log"), (".mean()", ".sum()"), ("max(error, 1e-10)", "error"), ("-10 *", "10 *")],
-    "plan": [("math.ceil(side / 2**doublings)", "side // 2**doublings"), ("first * 2**doublings - side", "0"),
-             ("math.ceil(side / 2**doublings)", "side")],
-    "lookup": [("x * w - 0.5", "x * w"), ("clamp(max=w - 1)", "clamp(max=w)"), ("(1 - b) * above_row + b", "b * above_row + (1 - b)"),
-               ("grid[:, i, right]", "grid[:, i, j]")],
-    "fourier_features": [("2 * math.pi", "math.pi"), ("angle.cos(), angle.sin()", "angle.sin(), angle.cos()"),
-                         ("places @ B", "places @ B.abs()")],
-    "training_step": [("opt.zero_grad()", "pass"), ("opt.step()", "pass"),
-                      ("return loss.item()", "return F.mse_loss(net(), wanted).item()"),
-                      ("F.mse_loss(net(), wanted)", "F.l1_loss(net(), wanted)")],
-}  # fmt: skip
-LAB = Lab("01_wireframe", WRONG)
-
-
-@pytest.mark.parametrize("exercise", LAB.wrong)
-def test_the_lab_accepts_its_answers_and_names_what_is_not_filled_in(exercise):
-    LAB.accepts(exercise)
-
-
-@pytest.mark.parametrize("exercise, old, new", LAB.mistakes())
-def test_the_lab_rejects_wrong_answers(exercise, old, new):
-    LAB.rejects(exercise, old, new)

@@ -8,7 +8,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from labs import Lab
 from PIL import Image
 
 from imggen_core import wnet
@@ -302,28 +301,3 @@ def test_screenshots_of_every_mode_and_size_are_read_and_damaged_ones_refused(sh
         with pytest.raises(InputError) as error:
             shipped.read(bad)
         assert "\n" not in str(error.value) and bad.name in str(error.value)
-
-
-# ---- the lab ---------------------------------------------------------------------------------------------------------
-
-LAB = Lab("06_wnet", {
-    "weights_of": [(".square().sum(0)", ".abs().sum(0)"), ("weights * (apart < radius**2)", "weights"),
-                   ("apart < radius**2", "apart <= radius**2"), (".square().sum(0)", ".square().mean(0)")],
-    "n_cut": [("association / volume.clamp_min(1e-12)", "association / volume"), ("len(p) - ", ""),
-              ("(p @ w * p).sum(1)", "(p * p).sum(1)"),
-              ("(association / volume.clamp_min(1e-12)).sum()", "association.sum() / volume.sum()")],
-    "weights_at": [("max(0, -dx) : width - max(0, dx)", ": width - abs(dx)"), ("image[:, dy:,", "image[:, : height - dy,"),
-                   ("(dy**2 + dx**2)", "(dy**2 + dx**2) ** 0.5")],
-    "matched_iou": [("table[rows, columns].sum()", "table.max(1).sum()"), ("table.shape[1]", "table.shape[0]"), (", maximize=True", "")],
-    "k_means_step": [(" if (nearest == k).any() else centres[k]", ""), (".argmin(1)", ".argmax(1)"), (".mean(0)", ".sum(0)")],
-})  # fmt: skip
-
-
-@pytest.mark.parametrize("exercise", list(LAB.wrong))
-def test_the_labs_check_accepts_the_answer_and_names_a_hole(exercise):
-    LAB.accepts(exercise)
-
-
-@pytest.mark.parametrize("exercise, old, new", LAB.mistakes())
-def test_the_labs_check_rejects_a_wrong_answer(exercise, old, new):
-    LAB.rejects(exercise, old, new)
