@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import importlib
-import inspect
 import io
 import json
 import os
-import platform
-import shutil
+import shlex
 import signal
 import subprocess
 import sys
@@ -23,6 +20,10 @@ from typing import Annotated
 
 import typer
 
+from imggen_core.doctor import described, examine
+from imggen_core.kit import files
+from imggen_core.kit.files import shown
+from imggen_core.kit.folder import claim
 from imggen_core.kit.settings import ROOT, RUNS, SCALES, InputError, nearest
 
 # torch takes seconds to import, and so does what stands on it: every command imports what it needs.
@@ -44,11 +45,6 @@ Out = Annotated[
     Path | None, typer.Option(metavar="DIR", help="The run folder; the same one again goes on. Default: a fresh one in runs/.")
 ]
 
-CAIRO_HINT = (
-    "the cairo library is missing — install it: `apt install libcairo2` (Debian, Ubuntu), `brew install cairo` (macOS) "
-    "or `conda install cairo`"
-)
-
 
 class Stopped(BaseException):
     """Ctrl-C, or a polite request to end, while a run that can go on was under way; the message says how."""
@@ -67,12 +63,12 @@ def run(
 ):
     """Run a chapter's notebook, by papermill, into a run folder."""
     from imggen_core.kit import notebooks
-    from imggen_core.kit.folder import claim
 
     if timeout is not None and not timeout > 0:
         raise InputError(f"--timeout {timeout:g}: wants a number of seconds above 0")
     notebook = notebooks.notebook_of(chapter)
-    parameters = checked_parameters(chapter, notebooks.parameters_of(notebook), scale, p)
+    defaults = notebooks.parameters_of(notebook)
+    parameters = chosen(chapter, schema_of(chapter, defaults), defaults, scale, p)
     folder = run_folder(chapter, out)
     claim(folder, chapter, scale, parameters)
     start = time.monotonic()
@@ -93,15 +89,15 @@ def train(
 ):
     """Run a chapter's train() alone, by torchrun, in one or several processes."""
     from imggen_core.kit import notebooks
-    from imggen_core.kit.folder import claim
 
     if processes < 1:
         raise InputError(f"--processes {processes}: wants a whole number of at least 1")
     notebook = notebooks.notebook_of(chapter)
-    function = chapter_function(chapter, "train")
-    known = [name for name in inspect.signature(function).parameters if name != "run"]
-    defaults = {name: value for name, value in notebooks.parameters_of(notebook).items() if name in known}
-    parameters = checked_parameters(chapter, defaults, scale, p)
+    schema = schema_of_train(chapter)
+    if not schema:
+        chapter_function(chapter, "train")  # says what is missing
+    defaults = {name: value for name, value in notebooks.parameters_of(notebook).items() if name in schema}
+    parameters = chosen(chapter, schema, defaults, scale, p)
     folder = run_folder(chapter, out)
     claim(folder, chapter, scale, parameters)
     job = {"chapter": chapter, "scale": scale, "parameters": parameters, "folder": str(folder)}
@@ -164,83 +160,61 @@ def train_worker(job: Path):
         raise SystemExit(1) from None
 
 
-def chapter_function(name: str, function: str):
+def chapter_module(name: str):
     try:
-        module = importlib.import_module(f"imggen_core.{name}")
+        return importlib.import_module(f"imggen_core.{name}")
     except ModuleNotFoundError as error:
         if error.name != f"imggen_core.{name}":
             raise
         raise InputError(f"chapter {name}: there is no imggen_core.{name} — export its notebook: make export") from None
-    if not hasattr(module, function):
+
+
+def chapter_function(name: str, function: str):
+    if not hasattr(chapter_module(name), function):
         raise InputError(f"chapter {name}: nothing in it to {function} — `imggen run {name}` runs its notebook")
-    return getattr(module, function)
+    return getattr(chapter_module(name), function)
 
 
-def checked_parameters(chapter: str, defaults: dict, scale: str, pairs: list[str] | None) -> dict:
-    """The notebook's `defaults`, changed by the scale and by -p, with names and types checked and file names made absolute."""
+def schema_of_train(chapter: str) -> dict:
+    """What the parameters of the chapter's `train` may be; {} where there is none."""
+    from imggen_core.kit import parameters
+
+    module = Path(__file__).with_name(f"{chapter}.py")
+    try:
+        return parameters.declared(module) if module.exists() else {}
+    except Exception:  # an annotation that only an import can work out
+        return parameters.of(chapter_function(chapter, "train"))
+
+
+def schema_of(chapter: str, defaults: dict) -> dict:
+    """What a notebook's parameters may be: by the schema of the chapter's `train`, else like their `defaults`."""
+    from imggen_core.kit import parameters
+
+    declared = schema_of_train(chapter)
+    return {name: declared.get(name) or parameters.like(default) for name, default in defaults.items()}
+
+
+def chosen(chapter: str, schema: dict, defaults: dict, scale: str, pairs: list[str] | None) -> dict:
+    """`defaults`, changed by the scale and by -p; InputError for a name or a value outside `schema`, before anything starts."""
     from imggen_core.kit import settings
 
     if scale not in SCALES:
         raise InputError(f"--scale {scale}: wants smoke, laptop or full — {nearest(scale, SCALES)}")
-    given = {}
+    values = defaults | {name: value for name, value in settings.scale_parameters(chapter, scale).items() if name in schema}
     for pair in pairs or []:
         name, equals, text = pair.partition("=")
         if not equals:
             raise InputError(f"-p {pair}: wants a name and a value, as in -p seed 1")
-        if name not in defaults:
-            raise InputError(f"chapter {chapter} has no parameter {name!r} — {nearest(name, defaults)}")
-        given[name] = typed(name, text, defaults[name])
-    by_scale = {name: value for name, value in settings.scale_parameters(chapter, scale).items() if name in defaults}
-    parameters = defaults | by_scale | given
-    if "target" in given:
-        parameters["target"] = file_name(given["target"])
-    if {"target", "image_size"} & given.keys() and "target" in parameters:
-        from imggen_core.kit import targets
-
-        targets.target(ROOT / parameters["target"], parameters.get("image_size"))
-    return parameters
-
-
-def typed(name: str, text: str, default):
-    """`text` as a value of the kind that `default` has; a default of None takes anything."""
-    from imggen_core.kit.settings import parse
-
-    value = parse(text)
-    if isinstance(default, bool):
-        value = {"true": True, "yes": True, "false": False, "no": False}.get(text.lower(), value)
-        if not isinstance(value, bool):
-            raise InputError(f"-p {name} {text}: wants true or false")
-    elif isinstance(default, int):
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise InputError(f"-p {name} {text}: wants a whole number, as in {default}")
-    elif isinstance(default, float):
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or value - value != 0:
-            raise InputError(f"-p {name} {text}: wants a number, as in {default:g}")
-        value = float(value)
-    elif isinstance(default, str):
-        value = text
-    elif isinstance(default, (list, tuple)):
-        if not isinstance(value, (list, tuple)):
-            raise InputError(f"-p {name} {text}: wants a list, as in '{list(default)}'")
-        value = list(value)
-    elif default is not None and not isinstance(value, type(default)):
-        raise InputError(f"-p {name} {text}: wants a value such as {default!r}")
-    return value
-
-
-def file_name(text: str) -> str:
-    """A file the user named: from the root of the project when it lies there, otherwise absolute."""
-    path = Path(text).expanduser()
-    path = Path(os.path.abspath(path if path.exists() or not (ROOT / path).exists() else ROOT / path))
-    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
+        if name not in schema:
+            raise InputError(f"chapter {chapter} has no parameter {name!r} — {nearest(name, schema)}")
+        values[name] = schema[name].typed(name, text)
+    for name in values if pairs else ():
+        schema[name].look(name, values)
+    return values
 
 
 def run_folder(chapter: str, out: Path | None) -> Path:
     """The folder `out`, or else a fresh one in runs/; InputError where nothing can be written."""
-    from imggen_core.kit import files
-
     try:
         folder = Path(os.path.abspath(out.expanduser())) if out else files.fresh_folder(RUNS, chapter)
         folder.mkdir(parents=True, exist_ok=True)
@@ -254,8 +228,6 @@ def run_folder(chapter: str, out: Path | None) -> Path:
 
 
 def again(command: str, chapter: str, scale: str, pairs: list[str] | None, folder: Path, processes: int = 1) -> str:
-    import shlex
-
     words = ["imggen", command, chapter] + (["--processes", str(processes)] if processes > 1 else [])
     words += ["--scale", scale] if scale != "laptop" else []
     for pair in pairs or []:
@@ -264,15 +236,8 @@ def again(command: str, chapter: str, scale: str, pairs: list[str] | None, folde
 
 
 def closing(chapter: str, folder: Path, seconds: float) -> None:
-    """The last lines of a run: how long, the drawing with its PSNR, the run folder."""
+    """The last lines; what a run has to say of its own stands in its log, which was shown as it grew."""
     say(f"{chapter} · done in {duration(seconds)}")
-    try:
-        results = json.loads((folder / "results.json").read_text())
-    except (OSError, ValueError):
-        results = {}
-    for drawing in sorted(folder.glob("*.svg")):
-        psnr = results.get("svg_psnr_db")
-        say(f"drawing: {shown(drawing)}" + (f" · PSNR {psnr:.1f} dB (as CairoSVG renders it)" if psnr is not None else ""))
     say(f"run folder: {shown(folder)}")
 
 
@@ -290,14 +255,11 @@ def sample(
     """Draw pictures from a trained model; --CONTROL VALUE sets one of its controls."""
     from imggen_core.kit import images, sampler
 
-    if not 1 <= n <= 1024:
-        raise InputError(f"-n {n}: wants a number of pictures from 1 to 1024")
     generator = load(model)
     if not hasattr(generator, "controls"):
         raise InputError(f"{model}: draws no samples")
     own = {name.replace("_", "-") for name in generator.controls}
     given = controls(context.args, [f"--{name}" for name in own] + ["--seed", "--out", "-n"])
-    sampler.checked(generator.controls, given)
     out = Path(out or f"{Path(model).name}-{seed}.png").expanduser()
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise InputError(f"--out {out}: wants a name that ends in .png or .jpg")
@@ -359,9 +321,7 @@ def evaluate(
     if json_file:
         finite = {name: value if value - value == 0 else None for name, value in figures.items()}
         report = {"model": model, "figures": finite, "criteria": criteria, "passed": passed}
-        part = json_file.with_name(json_file.name + ".part")
-        part.write_text(json.dumps(report, indent=1) + "\n")
-        part.replace(json_file)
+        files.write(json_file, json.dumps(report, indent=1) + "\n")
     if not all(passed.values()):
         raise typer.Exit(1)
 
@@ -390,14 +350,23 @@ def fetch_weights():
 
 
 @app.command()
-def chapters():
-    """The course's chapters, with one line each."""
-    from imggen_core.kit import settings
+def chapters(name: Annotated[str | None, typer.Argument(metavar="[CHAPTER]", help="Show what this one can be given with -p.")] = None):
+    """The course's chapters with one line each, or one chapter's parameters."""
+    from imggen_core.kit import notebooks, settings
 
-    for chapter in settings.chapters().values():
-        minutes = chapter.minutes.get("laptop")
-        about = "to come" if not chapter.ready else f"about {minutes:g} min" if minutes else ""
-        say(f"{chapter.number:02d}  {chapter.name:<11}  {about:<12}  {chapter.about}")
+    if name is None:
+        for chapter in settings.chapters().values():
+            minutes = chapter.minutes.get("laptop")
+            about = "to come" if not chapter.ready else f"about {minutes:g} min" if minutes else ""
+            say(f"{chapter.number:02d}  {chapter.name:<11}  {about:<12}  {chapter.about}")
+        return
+    defaults = notebooks.parameters_of(notebooks.notebook_of(name))
+    schema = schema_of(name, defaults)
+    rows = [("name", "laptop", "must be", "unit", "meaning")]
+    rows += [(key, str(defaults[key]), kind.wants, kind.unit, kind.meaning) for key, kind in schema.items()]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        say("  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip())
 
 
 # ---- labs and the machine --------------------------------------------------------------------------------------------
@@ -451,108 +420,6 @@ def doctor():
         raise typer.Exit(1)
 
 
-def examine():
-    """Yields (True ok, None worth knowing, False blocking; name; what was found and what to do)."""
-    version = platform.python_version()
-    fits = (3, 11) <= sys.version_info < (3, 14)
-    yield fits, "Python", version if fits else f"{version} — needs 3.11 to 3.13: make PYTHON=python3.12 install"
-    yield from examine_cairo()
-    yield from examine_kernel()
-    yield from examine_disk()
-    try:
-        import torch
-        import torchvision
-    except Exception as error:
-        yield False, "torch", f"{described(error)} — install it: make install"
-        return
-    from imggen_core.kit import settings
-
-    yield True, "torch", f"{torch.__version__}, torchvision {torchvision.__version__}"
-    device = settings.choose_device()
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads, {os.cpu_count()} cores"
-    yield True, "device", f"{device.type} ({name})"
-    units = bfloat16_units(device)
-    yield (True if units else None), "bfloat16", f"{units or 'no units for it'}: training runs in {settings.choose_precision(device)}"
-    speed = {kind: conv_speed(device, getattr(torch, kind)) for kind in ("float32", "bfloat16")}
-    enough = speed["float32"] >= 10
-    text = " · ".join(f"{kind} {value:.0f} GFLOP/s" for kind, value in speed.items())
-    yield (True if enough else None), "speed", text if enough else f"{text}: slow, expect several times the stated minutes"
-
-
-def examine_cairo():
-    try:
-        import cairosvg
-
-        cairosvg.svg2png(bytestring=b'<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>')
-        yield True, "cairo", f"CairoSVG {cairosvg.__version__}, cairo {cairo_version()}"
-    except Exception as error:
-        yield False, "cairo", CAIRO_HINT if is_cairo(error) else described(error)
-
-
-def cairo_version() -> str:
-    import cairocffi
-
-    return cairocffi.cairo_version_string()
-
-
-def examine_kernel():
-    os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
-    try:
-        from jupyter_client.kernelspec import KernelSpecManager
-
-        command = KernelSpecManager().get_kernel_spec("python3").argv[0]
-        # Jupyter replaces a bare "python" by the Python that asks.
-        same = command.startswith("python") or Path(command).parent.resolve() == Path(sys.executable).parent.resolve()
-        text = "python3" if same else f"python3 runs {command}, not this Python — `{sys.executable} -m ipykernel install --sys-prefix`"
-        yield (True if same else False), "kernel", text
-    except Exception as error:
-        yield False, "kernel", f"{described(error)} — `{sys.executable} -m ipykernel install --sys-prefix`"
-
-
-def examine_disk():
-    free = shutil.disk_usage(ROOT).free / 1e9
-    text = f"{free:.1f} GB free"
-    yield (free >= 0.5 and (True if free >= 3 else None)), "disk", text if free >= 3 else f"{text}: runs want 3 GB, make room"
-
-
-def bfloat16_units(device) -> str:
-    """The processor's bfloat16 arithmetic by name, or ""."""
-    import torch
-
-    if device.type == "cuda":
-        return "tensor cores" if torch.cuda.get_device_capability(device) >= (8, 0) else ""
-    probes = {"_is_amx_tile_supported": "AMX", "_is_avx512_bf16_supported": "AVX-512 BF16"}
-    found = [name for probe, name in probes.items() if getattr(torch.cpu, probe, bool)()]
-    if platform.machine().lower() in ("arm64", "aarch64"):
-        cpuinfo = Path("/proc/cpuinfo")
-        if cpuinfo.exists() and " bf16" in cpuinfo.read_text():
-            found.append("Arm BF16")
-        elif sys.platform == "darwin":
-            asked = subprocess.run(["sysctl", "-n", "hw.optional.arm.FEAT_BF16"], capture_output=True, text=True)
-            found += ["Arm BF16"] if asked.stdout.strip() == "1" else []
-    return " and ".join(found)
-
-
-def conv_speed(device, dtype, seconds: float = 0.8) -> float:
-    """GFLOP/s of a 3x3 convolution, 64 channels, 8 images of 64x64, forward and backward."""
-    import torch
-
-    convolution = torch.nn.Conv2d(64, 64, 3, padding=1).to(device, dtype).to(memory_format=torch.channels_last)
-    images = torch.randn(8, 64, 64, 64, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last).requires_grad_()
-
-    def once() -> None:
-        convolution(images).sum().backward()
-        if device.type != "cpu":
-            getattr(torch, device.type).synchronize()
-
-    once()
-    count, start = 0, time.perf_counter()
-    while (spent := time.perf_counter() - start) < seconds:
-        once()
-        count += 1
-    return count * 3 * 2 * 8 * 64 * 64 * 64 * 64 * 9 / spent / 1e9
-
-
 # ---- errors ----------------------------------------------------------------------------------------------------------
 
 
@@ -562,26 +429,6 @@ def say(text: str) -> None:
 
 def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
-
-
-def shown(path: Path) -> str:
-    from imggen_core.kit.notebooks import shown
-
-    return shown(path)
-
-
-def is_cairo(error: BaseException) -> bool:
-    return isinstance(error, OSError) and "cairo" in str(error) and "library" in str(error)
-
-
-def described(error: BaseException) -> str:
-    """An error nobody foresaw, in one line."""
-    if is_cairo(error):
-        return CAIRO_HINT
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"the disk is full{f' ({error.filename})' if error.filename else ''} — make room; the same command goes on"
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def pair_up(words: list[str]) -> list[str]:

@@ -66,7 +66,8 @@ if name == "sleep":
     say(f"pid {os.getpid()}")
     time.sleep(600)
 (folder / "drawing.svg").write_text("<svg/>")
-(folder / "results.json").write_text(json.dumps({"svg_psnr_db": 51.25, "steps": steps}))
+(folder / "results.json").write_text(json.dumps({"steps": steps}))
+say("drawing: drawing.svg · PSNR 51.2 dB")
 """
 
 DOT = '<svg xmlns="http://www.w3.org/2000/svg" width="8" height="6"><rect width="3" height="3"/></svg>'
@@ -76,10 +77,12 @@ MODULE = '''
 
 import os
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
 
+from imggen_core.kit.parameters import LearningRate, Steps, Target, Words, validated
 from imggen_core.kit.sampler import Sampler, Slider, generator
 from imggen_core.kit.settings import InputError
 
@@ -99,7 +102,9 @@ class Demo(torch.nn.Module, PyTorchModelHubMixin, Sampler):
         return torch.stack(pictures) * self.level * (1 - dark_side)
 
 
-def train(run, *, steps=3, lr=0.5, name="plain"):
+@validated
+def train(run, *, steps: Steps = 3, lr: LearningRate = 0.5, name: Annotated[str, Words("what it is called")] = "plain",
+          target: Target = "data/dot.svg", image_size=None):
     rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if name == "bad input":
         raise InputError("demo: this input is bad — give a better one")
@@ -144,6 +149,9 @@ for line in sys.stdin:
         except SystemExit as end:
             status = end.code
         sys.stdout.flush(), sys.stderr.flush()
+        own = [module for name, module in sys.modules.items() if name.split(".")[0] == "imggen_core"]
+        strangers = [module.__name__ for module in own if not (module.__file__ or "").startswith(os.environ["PYTHONPATH"])]
+        assert not strangers, f"not of the small course, but of the installed package: {strangers}"
         texts = [file.seek(0) or file.read().decode() for file in (out, err)]
     print(json.dumps([status, *texts]), file=answers, flush=True)
 """
@@ -151,7 +159,7 @@ for line in sys.stdin:
 
 @dataclass
 class Course:
-    """A checkout with one chapter, `demo`, and this project's kit."""
+    """A checkout with one chapter, `demo`, and this project's kit and command line."""
 
     root: Path
     server: subprocess.Popen | None = None
@@ -169,7 +177,9 @@ class Course:
             command, pipe = [sys.executable, "-c", SERVER], subprocess.PIPE
             self.server = subprocess.Popen(command, env=self.environment, cwd=self.root, stdin=pipe, stdout=pipe, text=True)
         print(json.dumps([[*map(str, words)], str(cwd or self.root)]), file=self.server.stdin, flush=True)
-        ended, out, err = json.loads(self.server.stdout.readline())
+        answer = self.server.stdout.readline()
+        assert answer, "the command line's process ended: its standard error says why"
+        ended, out, err = json.loads(answer)
         assert ended == status, f"{words}: status {ended}\n{out}\n{err}"
         assert "Traceback" not in out + err
         return subprocess.CompletedProcess(words, ended, out, err)
@@ -186,7 +196,8 @@ def course(tmp_path_factory):
     root = tmp_path_factory.mktemp("course")
     shutil.copytree(ROOT / "imggen_core" / "kit", root / "imggen_core" / "kit", ignore=shutil.ignore_patterns("__pycache__"))
     (root / "imggen_core" / "__init__.py").write_text("")
-    shutil.copy(ROOT / "imggen_core" / "cli.py", root / "imggen_core" / "cli.py")
+    for name in ("cli.py", "doctor.py"):
+        shutil.copy(ROOT / "imggen_core" / name, root / "imggen_core" / name)
     (root / "imggen_core" / "demo.py").write_text(MODULE)
     (root / "settings.ini").write_text(SETTINGS)
     (root / "data").mkdir()

@@ -34,10 +34,10 @@ def model(course, tmp_path_factory):
 # ---- run -------------------------------------------------------------------------------------------------------------
 
 
-def test_run_ends_by_naming_the_drawing_its_psnr_and_the_run_folder(course):
+def test_run_shows_what_the_run_says_and_ends_by_naming_its_folder(course):
     lines = course.imggen("run", "demo").stdout.splitlines()
-    assert lines[0] == "steps 3, scale laptop"
-    assert lines[-2].startswith("drawing: runs/demo-2") and lines[-2].endswith("drawing.svg · PSNR 51.2 dB (as CairoSVG renders it)")
+    assert lines[0] == "steps 3, scale laptop" and lines[1] == "drawing: drawing.svg · PSNR 51.2 dB"
+    assert lines[2].startswith("demo · done in ") and len(lines) == 4
     folder = course.root / lines[-1].removeprefix("run folder: ")
     assert (folder / "drawing.svg").exists() and (folder / "notebook.ipynb").exists()
 
@@ -67,11 +67,9 @@ def test_target_is_found_from_the_persons_own_folder(course, tmp_path):
     assert json.loads((tmp_path / "out" / "params.json").read_text())["parameters"]["target"] == str(tmp_path / "my.svg")
 
 
-def test_target_of_the_project_is_named_alike_from_everywhere(course, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert cli.file_name("data/wireframe.svg") == "data/wireframe.svg"
-    monkeypatch.chdir(settings.ROOT / "data")
-    assert cli.file_name("wireframe.svg") == "data/wireframe.svg"
+def test_train_takes_what_only_its_signature_has_and_draws_the_target_first(course, tmp_path):
+    assert "missing.svg: no such file" in course.refused("train", "demo", "-p", "target", "missing.svg", cwd=tmp_path)
+    assert "image_size" in course.refused("train", "demo", "-p", "image_size", "0")
 
 
 def test_a_chapter_that_trains_nothing_says_so():
@@ -92,11 +90,13 @@ def test_a_chapter_that_trains_nothing_says_so():
         (["run", "demo", "-p", "stpes", "3"], "did you mean 'steps'"),
         (["run", "demo", "-p", "steps"], "wants a name and a value"),
         (["run", "demo", "-p"], "-p"),
-        (["run", "demo", "-p", "steps", "three"], "wants a whole number"),
-        (["run", "demo", "-p", "steps", "2.5"], "wants a whole number"),
-        (["run", "demo", "-p", "lr", "True"], "wants a number"),
-        (["run", "demo", "-p", "lr", "1e999"], "wants a number"),
-        (["run", "demo", "-p", "loud", "3"], "wants true or false"),
+        (["run", "demo", "-p", "steps", "three"], "steps='three': must be a whole number from 0"),
+        (["run", "demo", "-p", "steps", "2.5"], "steps=2.5: must be a whole number"),
+        (["run", "demo", "-p", "steps", "-1"], "steps=-1: must be a whole number"),
+        (["run", "demo", "-p", "lr", "0"], "lr=0: must be a number above 0"),
+        (["run", "demo", "-p", "lr", "True"], "lr=True: must be a number above 0"),
+        (["run", "demo", "-p", "lr", "1e999"], "lr=inf: must be a number above 0"),
+        (["run", "demo", "-p", "loud", "3"], "loud=3: must be true or false"),
         (["run", "demo", "--timeout", "0"], "above 0"),
         (["run", "demo", "--timeout", "nan"], "above 0"),
         (["run", "demo", "--timeout", "soon"], "--timeout"),
@@ -211,7 +211,7 @@ def test_sample_is_decided_by_its_seed(course, model, tmp_path):
         (["--dark-side", "much"], "dark_side"),
         (["--dark-side"], "wants a value"),
         (["extra"], "extra"),
-        (["-n", "0"], "-n 0"),
+        (["-n", "0"], "n=0: must be a whole number from 1 to 4096"),
         (["-n", "many"], "-n"),
         (["--out", "no/such/a.png"], "does not exist"),
         (["--out", "a.gif"], "ends in .png"),
@@ -248,7 +248,22 @@ def test_help_is_fast_because_nothing_imports_torch():
 def test_chapters_and_models_are_listed_with_one_line_each(course):
     listed = course.imggen("chapters").stdout.splitlines()
     assert listed[0].split()[:3] == ["01", "demo", "about"] and "to come" in listed[1]
+    assert "no chapter 'demi' — did you mean 'demo'" in course.refused("chapters", "demi")
     assert course.imggen("models").stdout.startswith("none yet")
+
+
+def test_a_chapters_parameters_are_listed_in_columns(course):
+    head, *rows = course.imggen("chapters", "demo").stdout.splitlines()
+    starts = [head.index(title) for title in ("name", "laptop", "must be", "unit", "meaning")]
+    cells = [[row[a:b].strip() for a, b in zip(starts, [*starts[1:], None], strict=True)] for row in rows]
+    assert cells == [
+        ["steps", "3", "a whole number from 0 to 1000000000", "batches", "how many batches are learnt from"],
+        ["lr", "0.5", "a number above 0", "", "how far one step moves the weights"],
+        ["name", "plain", "a text", "", "what it is called"],
+        ["loud", "False", "true or false", "", ""],
+        ["image_size", "None", "anything", "", ""],
+        ["target", "data/dot.svg", "the name of an SVG or of a picture file", "", "the picture that is learnt"],
+    ]
 
 
 def test_lab_asks_no_server_for_news(tmp_path):

@@ -1,6 +1,8 @@
 """The ground: metadata that agrees with itself, a Makefile that survives interruption, and the house's one rule about imports."""
 
 import ast
+import functools
+import graphlib
 import os
 import re
 import shutil
@@ -20,8 +22,8 @@ from imggen_core.kit.notebooks import parameters_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-COURSE = """wireframe strokes population designs unet wnet abstractor metrics ddpm designer vae gan wgan conditional stylegan text2image
-style finetune innovation""".split()
+COURSE = """wireframe strokes population designs unet wnet abstractor metrics ddpm designer upscale creatures vae gan wgan conditional
+stylegan text2image style finetune innovation""".split()
 
 
 def canonical(name: str) -> str:
@@ -103,32 +105,182 @@ def test_every_import_is_a_declared_dependency():
 
 
 def imported(path: Path) -> list[str]:
-    found = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    return [target for target, _ in imports(name, path.read_text()) if target]
+
+
+# ---- the house's one rule: who may import whom -----------------------------------------------------------------------
+
+PLAIN = ("tracing", "worlds")  # plain packages beside the kit
+LOAD_BY_NAME = ("imggen_core.cli", "imggen_core.kit.zoo")  # a chapter by the name a person gave, a model's class by its config
+
+
+def sources() -> dict[str, str]:
+    """The package's modules by name (a package as NAME.__init__), with their text."""
+    paths = [path for path in (ROOT / "imggen_core").rglob("*.py") if path.name != "_modidx.py"]
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts): path.read_text() for path in paths}
+
+
+@functools.cache
+def imports(name: str, text: str) -> tuple[tuple[str | None, int], ...]:
+    """What module `name` imports anywhere in `text`, absolutely named, with the line; None for a name that only the running program knows.
+
+    `from a import b` counts as `a` and `a.b`, since b may be a module. Seen are absolute and relative imports, also in functions, and
+    calls of `import_module` and `__import__`, whatever they are called here.
+    """
+    found, package = [], name.rpartition(".")[0]
+    tree = ast.parse(text)
+    froms = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    importers = {"import_module", "__import__"} | {
+        alias.asname or alias.name for node in froms for alias in node.names if alias.name in ("import_module", "__import__")
+    }
+
+    def absolute(level: int, module: str | None) -> str:
+        base = package.split(".")[: len(package.split(".")) - level + 1] if level else []
+        return ".".join([*base, *filter(None, [module])])
+
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            found += [(alias.name, node.lineno) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = absolute(node.level, node.module)
+            found += [(base, node.lineno), *((f"{base}.{alias.name}", node.lineno) for alias in node.names)]
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", None)) in importers:
+            argument = node.args[0] if node.args else node.keywords[0].value
+            target = argument.value if isinstance(argument, ast.Constant) else None
+            dots = len(target) - len(target.lstrip(".")) if target else 0
+            found.append((absolute(dots, target.lstrip(".")) if target else None, node.lineno))
+    return tuple(found)
+
+
+def room(module: str) -> str:
+    """The part of the house that a module (or a name in it) belongs to: kit, tracing, worlds, cli, …, or a chapter's name."""
+    return (module.split(".") + [""])[1]
+
+
+def allowed(here: str, course: list[str]) -> set[str]:
+    """The rooms that modules of the room `here` may import from."""
+    plain = {"kit", *PLAIN}
+    if here in course:
+        return plain | set(course[: course.index(here) + 1])  # itself: a process that it starts imports it by name
+    rooms = {"kit": {"kit"}, "doctor": {"kit", "cli"}, "cli": plain | {"doctor", "studio", *course}} | dict.fromkeys(PLAIN, plain)
+    return rooms.get(here, {"kit"})
+
+
+def offences(modules: dict[str, str]) -> list[str]:
+    """Every import that the rule forbids, as `module:line imports target`."""
+    course = list(settings.chapters())
+    rooms = {room(name) for name in modules} | set(course)
+    found = []
+    for name, text in modules.items():
+        for target, line in imports(name, text):
+            if target is None:
+                if name not in LOAD_BY_NAME:
+                    found.append(f"{name}:{line} imports what only the running program knows")
+            elif target.split(".")[0] == "imggen_core" and room(target) in rooms - {"__init__"} - allowed(room(name), course):
+                found.append(f"{name}:{line} imports {target}")
     return found
 
 
-def test_kit_imports_no_chapter():
-    chapters = {f"imggen_core.{name}" for name in settings.chapters()}
-    for path in (ROOT / "imggen_core" / "kit").glob("*.py"):
-        assert not chapters & set(imported(path)), path.name
+def circle(modules: dict[str, str]) -> list[str]:
+    """Modules that import each other in a circle, at their heads or in functions; [] when there is none."""
+    graph = {}
+    for name, text in modules.items():
+        graph[name] = set()
+        for target, _ in imports(name, text):
+            known = [n for n in modules if target and f"{target}.".startswith(n.removesuffix("__init__").rstrip(".") + ".")]
+            last = max(known, key=lambda n: len(n.removesuffix(".__init__")), default=name)
+            graph[name] |= {last} - {name}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return error.args[1]
+    return []
 
 
-def test_a_chapter_imports_only_the_kit_and_earlier_chapters():
-    for position, name in enumerate(COURSE):
-        path = ROOT / "imggen_core" / f"{name}.py"
-        if path.exists():
-            later = {f"imggen_core.{other}" for other in COURSE[position:]}
-            assert not later & set(imported(path)), path.name
+def test_nothing_in_the_house_imports_what_it_may_not():
+    assert offences(sources()) == []
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    assert circle(sources()) == []
+
+
+MUTANTS = {
+    "kit to a chapter, absolute": ("kit.show", "from imggen_core.strokes import render"),
+    "kit to a chapter, of the package": ("kit.show", "from imggen_core import strokes"),
+    "kit to a chapter, plainly": ("kit.show", "import imggen_core.strokes"),
+    "kit to a chapter, relative": ("kit.show", "from ..strokes import render"),
+    "kit to a chapter, of the parent": ("kit.show", "from .. import strokes"),
+    "kit to a chapter, in a function": ("kit.show", "def late():\n    from ..strokes import render"),
+    "kit to a chapter, in a method": ("kit.show", "class A:\n    def late(self):\n        import imggen_core.ddpm as d"),
+    "kit to a chapter, by name": ("kit.show", "import importlib\nimportlib.import_module('imggen_core.strokes')"),
+    "kit to a chapter, by relative name": ("kit.show", "import importlib\nimportlib.import_module('..strokes', __package__)"),
+    "kit to a chapter, by another name": ("kit.show", "from importlib import import_module as load\nload('imggen_core.strokes')"),
+    "kit to a chapter, by __import__": ("kit.show", "__import__('imggen_core.strokes')"),
+    "kit to a name nobody knows": ("kit.show", "import importlib\nimportlib.import_module(f'imggen_core.{name}')"),
+    "kit to a plain package": ("kit.show", "from ..worlds import scenes"),
+    "kit to the command line": ("kit.show", "from .. import cli"),
+    "earlier to later chapter, as nbdev writes it": ("ddpm", "from .designer import Designer"),
+    "earlier to later chapter, of the package": ("ddpm", "from . import designer"),
+    "earlier to later chapter, absolute": ("ddpm", "from imggen_core.designer import Designer"),
+    "earlier to later chapter, by name": ("ddpm", "from importlib import import_module\nimport_module('.designer', __package__)"),
+    "earlier to later chapter, in a function": ("ddpm", "def late():\n    from .designer import Designer"),
+    "a chapter to one that is still to come": ("ddpm", "from .vae import VAE"),
+    "a chapter to the command line": ("ddpm", "from .cli import app"),
+    "a chapter to a name nobody knows": ("ddpm", "__import__('imggen_core.' + name)"),
+    "worlds to a chapter": ("worlds.__init__", "from ..designs import Designs"),
+    "worlds to a chapter, of the parent": ("worlds.__init__", "from .. import designs"),
+    "tracing to a chapter": ("tracing.__init__", "from imggen_core.strokes import render"),
+    "doctor to a chapter": ("doctor", "from .unet import UNet"),
+    "the package to a chapter": ("__init__", "from .unet import UNet"),
+}
+
+
+@pytest.mark.parametrize("name, line", MUTANTS.values(), ids=MUTANTS)
+def test_a_forbidden_import_is_reported(name, line):
+    modules = sources()
+    module = f"imggen_core.{name}"
+    found = offences(modules | {module: f"{modules[module]}\n{line}\n"})
+    assert len({each.split()[0] for each in found}) == 1 and found[0].startswith(f"{module}:"), found
+
+
+@pytest.mark.parametrize(
+    "name, line",
+    [
+        ("kit.show", "from .images import psnr"),
+        ("designer", "from .ddpm import DDPM"),
+        ("designer", "from . import worlds"),
+        ("worlds.__init__", "from ..kit.settings import ROOT"),
+        ("worlds.__init__", "from ..tracing import chains"),
+        ("cli", "from . import doctor, designer"),
+        ("ddpm", "# from .designer import Designer\n'from .designer import Designer'"),
+        ("ddpm", "import importlib.resources, designer"),
+    ],
+)
+def test_an_import_within_the_rule_is_not_reported(name, line):
+    modules = sources()
+    assert offences(modules | {f"imggen_core.{name}": f"{modules[f'imggen_core.{name}']}\n{line}\n"}) == []
+
+
+@pytest.mark.parametrize(
+    "name, line",
+    [
+        ("files", "from . import svg"),
+        ("files", "from .svg import read"),
+        ("files", "def late():\n    from imggen_core.kit.svg import read"),
+        ("settings", "def late():\n    import importlib\n    importlib.import_module('.sampler', __package__)"),
+    ],
+)
+def test_a_circle_in_the_kit_is_reported(name, line):
+    modules = sources()
+    module = f"imggen_core.kit.{name}"
+    assert module in circle(modules | {module: f"{modules[module]}\n{line}\n"})
 
 
 def test_settings_hold_the_course_in_its_order():
     assert list(settings.chapters()) == COURSE
-    assert [chapter.number for chapter in settings.chapters().values()] == list(range(1, 20))
+    assert [chapter.number for chapter in settings.chapters().values()] == list(range(1, 22))
     assert all(chapter.about.endswith(".") for chapter in settings.chapters().values())
 
 

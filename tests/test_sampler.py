@@ -1,6 +1,7 @@
 """The one interface of every generator."""
 
 import dataclasses
+from typing import Annotated
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imggen_core.kit import sampler
+from imggen_core.kit.parameters import Flag, LearningRate, OneOf, Pixels, Share, Words, validated
 from imggen_core.kit.sampler import Choice, Sampler, Slider, Text, checked, generator, noise, pictures
 from imggen_core.kit.settings import InputError
 
@@ -102,6 +104,36 @@ def test_pictures_notices_a_generator_that_breaks_its_promise():
 
     with pytest.raises(TypeError, match=r"Grey.sample must return \[2,3,H,W\], not \[2, 1, 4, 4\]"):
         pictures(Grey(), 2)
+
+
+def test_a_value_from_outside_is_read_once_and_every_control_gets_one(monkeypatch):
+    read, got = [], {}
+    monkeypatch.setattr(Slider, "read", lambda self, name, value, real=Slider.read: read.append(name) or real(self, name, value))
+
+    class Noted(Clouds):
+        controls = Clouds.controls | {"depth": Slider(1.0, 0.0, 2.0, 0.1, "how deep")}
+
+        def sample(self, n, seed, **controls):
+            got.update(controls, n=n, seed=seed)
+            return torch.zeros(n, 3, 2, 2)
+
+    pictures(Noted(), "2", "7", wander="1.5")
+    assert read == ["wander"] and got == {"n": 2, "seed": 7, "wander": 1.5, "depth": 1.0}
+
+
+def test_a_trainings_schema_gives_its_controls():
+    @validated
+    def train(run, *, size: Pixels = 64, share: Share = 0.5, lr: LearningRate = 0.1, way: Annotated[str, OneOf(("a", "b"), "which")] = "a",
+              loud: Annotated[bool, Flag("or not")] = True, name: Annotated[str, Words("its name")] = "x"):  # fmt: skip
+        ...
+
+    assert sampler.controls_of(train) == {
+        "size": Slider(64, 16, 4096, 1, "the side of a picture"),
+        "share": Slider(0.5, 0, 1, 0.01, "a share of the whole"),
+        "way": Choice("a", ("a", "b"), "which"),
+        "loud": Choice(True, (False, True), "or not"),
+        "name": Text("x", "its name"),
+    }  # a number without bounds has no slider
 
 
 def test_the_module_names_what_a_generator_needs():

@@ -33,9 +33,9 @@ def course(tmp_path, monkeypatch):
     clear()
 
 
-def test_all_nineteen_chapters_are_listed_in_order():
+def test_all_chapters_are_listed_in_order():
     chapters = settings.chapters()
-    assert [chapter.number for chapter in chapters.values()] == list(range(1, 20))
+    assert [chapter.number for chapter in chapters.values()] == list(range(1, 22))
     assert list(chapters)[:3] == ["wireframe", "strokes", "population"] and list(chapters)[-1] == "innovation"
     for name, chapter in chapters.items():
         assert chapter.name == name and chapter.about and chapter.notebook.name == f"{chapter.number:02d}_{name}.ipynb"
@@ -122,9 +122,30 @@ def test_the_course_settings_decide_what_auto_means(course):
 
 def test_auto_precision_is_bfloat16_only_where_the_processor_has_it(course, monkeypatch):
     course("")
-    for units in (True, False):
-        monkeypatch.setattr(settings, "bfloat16_units", lambda units=units: units)
+    for units in ("AMX", ""):
+        monkeypatch.setattr(settings, "bfloat16_units", lambda device, units=units: units)
         assert settings.choose_precision(torch.device("cpu")) == ("bf16" if units else "no")
+
+
+@pytest.mark.parametrize(
+    "machine, probes, named",
+    [
+        ("x86_64", {"_is_amx_tile_supported": True, "_is_avx512_bf16_supported": True}, "AMX and AVX-512 BF16"),
+        ("x86_64", {"_is_amx_tile_supported": False, "_is_avx512_bf16_supported": True}, "AVX-512 BF16"),
+        ("AMD64", {"_is_amx_tile_supported": False, "_is_avx512_bf16_supported": False}, ""),
+        ("aarch64", {"_is_mkldnn_bf16_supported": True}, "Arm BF16"),
+        ("arm64", {"_is_mkldnn_bf16_supported": False}, ""),
+    ],
+)
+def test_bfloat16_units_are_called_by_their_names(monkeypatch, machine, probes, named):
+    monkeypatch.setattr(settings.platform, "machine", lambda: machine)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    for probe, answer in probes.items():
+        owner = torch.ops.mkldnn if "mkldnn" in probe else torch.cpu
+        monkeypatch.setattr(owner, probe, lambda answer=answer: answer, raising=False)
+    assert settings.bfloat16_units() == settings.bfloat16_units("cpu") == named
+    assert settings.choose_precision("cpu", "auto") == ("bf16" if named else "no")
+    assert settings.bfloat16_units("mps") == ""
 
 
 @pytest.mark.parametrize("name, expected", [("float32", "no"), ("no", "no"), ("bfloat16", "bf16"), ("BF16", "bf16")])

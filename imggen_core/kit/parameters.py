@@ -5,19 +5,22 @@
               floor: Annotated[float, Real(0, 5, "the least weight of a squared error")] = 0.2):
         ...
 
-From that come the check of every call, the errors of `imggen run -p`, the list that `imggen chapters NAME` prints, and sliders.
+From that come the check of every call, the errors of `imggen run -p`, the list that `imggen chapters NAME` prints, and sliders
+(`sampler.controls_of`).
 """
 
+import ast
 import functools
 import inspect
 import math
+import os
 import typing
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from .settings import ROOT, InputError, nearest
+from .settings import ROOT, InputError, nearest, parse
 
 
 class Parameter:
@@ -34,6 +37,10 @@ class Parameter:
     def read(self, name: str, value: Any) -> Any:
         """`value` (also as text, as a command line gives it) as this parameter's type; InputError when it does not fit."""
         return value
+
+    def typed(self, name: str, text: str) -> Any:
+        """What a person typed as `text`: a Python literal, or else the text itself, read as this parameter."""
+        return self.read(name, parse(text))
 
     def look(self, name: str, values: dict) -> None:
         """InputError for what shows only beside the other `values`, and before anything long begins."""
@@ -145,6 +152,8 @@ class Words(Parameter):
     def read(self, name: str, value: Any) -> str:
         return str(value)
 
+    typed = read
+
 
 @dataclass(frozen=True)
 class Several(Parameter):
@@ -182,10 +191,20 @@ class Maybe(Parameter):
     def read(self, name: str, value: Any) -> Any:
         return None if value is None else self.kind.read(name, value)
 
+    def typed(self, name: str, text: str) -> Any:
+        return None if parse(text) is None else self.kind.typed(name, text)
+
+    def look(self, name: str, values: dict) -> None:
+        if values[name] is not None:
+            self.kind.look(name, values)
+
 
 @dataclass(frozen=True)
 class PictureFile(Parameter):
-    """The name of an SVG or picture file, from the project's root or absolute; drawn at the parameter called `size`, if there is one."""
+    """An SVG or picture file, named from the working folder or the project's; it is drawn at the parameter called `size`, if there is one.
+
+    The name that is kept holds from everywhere: from the project's root where the file lies there, otherwise absolute.
+    """
 
     meaning: str = ""
     _: KW_ONLY
@@ -195,7 +214,11 @@ class PictureFile(Parameter):
     def read(self, name: str, value: Any) -> str:
         if not isinstance(value, str | Path):
             raise self.wrong(name, value)
-        return str(value)
+        path = os.path.expanduser(value)
+        path = Path(os.path.abspath(path if os.path.exists(path) or not os.path.exists(ROOT / path) else ROOT / path))
+        return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
+
+    typed = read
 
     def look(self, name: str, values: dict) -> None:
         from . import targets
@@ -226,9 +249,44 @@ def of(function: Callable) -> dict[str, Parameter]:
     """The schema of a training function: its keyword-only parameters by name, from their annotations or else like their defaults."""
     hints = typing.get_type_hints(function, include_extras=True)
     given = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    annotated = {name: next((note for note in getattr(hint, "__metadata__", ()) if isinstance(note, Parameter)), None)
-                 for name, hint in hints.items()}  # fmt: skip
-    return {p.name: annotated.get(p.name) or like(p.default) for p in given}
+    return {p.name: noted(hints.get(p.name)) or like(p.default) for p in given}
+
+
+def noted(hint: Any) -> Parameter | None:
+    """The Parameter in an annotation, if there is one."""
+    return next((note for note in getattr(hint, "__metadata__", ()) if isinstance(note, Parameter)), None)
+
+
+def declared(module: Path) -> dict[str, Parameter]:
+    """`of(train)` from the source of a chapter's module: importing a chapter takes seconds and 450 MB. {} where there is no `train`.
+
+    NameError (or its like) where an annotation needs more than this module, constants of the chapter and those of earlier chapters.
+    """
+    names = Names(module)
+    train = next((node for node in names.tree.body if isinstance(node, ast.FunctionDef) and node.name == "train"), None)
+    given = zip(train.args.kwonlyargs, train.args.kw_defaults, strict=True) if train else ()
+    return {arg.arg: noted(names.value(arg.annotation)) or like(names.value(default)) for arg, default in given}
+
+
+class Names(dict):
+    """The constants at the top of a module's source, each worked out when it is asked for."""
+
+    def __init__(self, module: Path):
+        self.module, self.tree = module, ast.parse(module.read_text(encoding="utf-8"))
+
+    def value(self, expression: ast.expr | None) -> Any:
+        return None if expression is None else eval(compile(ast.Expression(expression), str(self.module), "eval"), {}, self)
+
+    def __missing__(self, name: str) -> Any:
+        for node in self.tree.body:
+            if isinstance(node, ast.Assign) and name in [target.id for target in node.targets if isinstance(target, ast.Name)]:
+                return self.value(node.value)
+            for alias in node.names if isinstance(node, ast.ImportFrom) else ():
+                if name == (alias.asname or alias.name):
+                    if node.module.split(".")[-1] in ("parameters", "typing"):
+                        return globals().get(alias.name) or getattr(typing, alias.name)
+                    return Names(self.module.with_name(node.module.split(".")[-1] + ".py"))[alias.name]
+        raise KeyError(name)
 
 
 def like(default: Any) -> Parameter:
@@ -253,20 +311,3 @@ def validated(function: Callable) -> Callable:
         return function(*arguments, **{name: schema[name].read(name, value) if name in schema else value for name, value in given.items()})
 
     return call
-
-
-def controls(function: Callable) -> dict:
-    """The parameters of `function` that a slider, a menu or a text field can set: {name: Control} at their defaults."""
-    from .sampler import Choice, Slider, Text
-
-    found, signature = {}, inspect.signature(function)
-    for name, kind in of(function).items():
-        default = signature.parameters[name].default
-        if isinstance(kind, Number) and math.isfinite(kind.low) and math.isfinite(kind.high) and default is not None:
-            step = getattr(kind, "multiple", None) or (kind.high - kind.low) / 100
-            found[name] = Slider(default, kind.low, kind.high, step, kind.meaning)
-        elif isinstance(kind, OneOf | Flag):
-            found[name] = Choice(default, getattr(kind, "options", (False, True)), kind.meaning)
-        elif isinstance(kind, Words | PictureFile):
-            found[name] = Text(default, kind.meaning)
-    return found

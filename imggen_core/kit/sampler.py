@@ -1,10 +1,20 @@
-"""The one interface of every generator: `controls` says what can be turned, `sample(n, seed, **controls)` makes pictures."""
+"""The one interface of every generator: `controls` says what can be turned, `sample(n, seed, **controls)` makes pictures.
+
+Who checks what. A value that comes from outside (a command line, a widget, a page) is read once, by its Control, at one door: `pictures`,
+which reads n, seed and every control, calls `sample` with a value for each control, and looks at the shape of what comes back. `sample` and
+all that it calls take these values as they are, and so do its defaults: code that calls `sample` directly hands over values that fit, or
+reads its own with `checked` first. A control's reading is that of `kit.parameters`: the same ranges, the same words when a value is wrong.
+"""
 
 import hashlib
+import inspect
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from . import parameters
+from .parameters import OneOf, Real, Whole
 from .settings import InputError, nearest
 
 if TYPE_CHECKING:
@@ -38,17 +48,7 @@ class Slider(Control):
         return all(isinstance(value, int) for value in (self.default, self.low, self.high, self.step))
 
     def read(self, name: str, value: Any) -> float:
-        kind = "a whole number" if self.whole else "a number"
-        wrong = InputError(f"{name}={value!r}: must be {kind} from {self.low:g} to {self.high:g}")
-        if isinstance(value, bool):
-            raise wrong
-        try:
-            number = float(value)
-        except (TypeError, ValueError, OverflowError):
-            raise wrong from None
-        if not (math.isfinite(number) and self.low <= number <= self.high) or (self.whole and number != int(number)):
-            raise wrong
-        return int(number) if self.whole else number
+        return (Whole if self.whole else Real)(self.low, self.high).read(name, value)
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,7 @@ class Choice(Control):
             raise ValueError(f"Choice: default {self.default!r} must be one of {', '.join(map(str, self.options))}")
 
     def read(self, name: str, value: Any) -> Any:
-        for option in self.options:
-            if option == value or str(option) == str(value):
-                return option
-        raise InputError(f"{name}={value!r}: {nearest(value, map(str, self.options))}")
+        return OneOf(self.options).read(name, value)
 
 
 @dataclass(frozen=True)
@@ -87,6 +84,21 @@ def checked(controls: dict[str, Control], given: dict[str, Any]) -> dict[str, An
         if name not in controls:
             raise InputError(f"no control {name!r} — {nearest(name, controls)}")
     return {name: control.read(name, given[name]) if name in given else control.default for name, control in controls.items()}
+
+
+def controls_of(function: Callable) -> dict[str, Control]:
+    """The parameters of a training function that a slider, a menu or a text field can set, at their defaults, from its schema."""
+    found, signature = {}, inspect.signature(function)
+    for name, kind in parameters.of(function).items():
+        default = signature.parameters[name].default
+        if isinstance(kind, parameters.Number) and math.isfinite(kind.low) and math.isfinite(kind.high) and default is not None:
+            step = kind.multiple if isinstance(kind, Whole) else (kind.high - kind.low) / 100
+            found[name] = Slider(default, kind.low, kind.high, step, kind.meaning)
+        elif isinstance(kind, OneOf | parameters.Flag):
+            found[name] = Choice(default, getattr(kind, "options", (False, True)), kind.meaning)
+        elif isinstance(kind, parameters.Words | parameters.PictureFile):
+            found[name] = Text(default, kind.meaning)
+    return found
 
 
 def generator(seed: int, i: int = 0) -> "torch.Generator":
@@ -110,15 +122,18 @@ class Sampler:
     controls: dict[str, Control] = {}
 
     def sample(self, n: int = 1, seed: int = 0, **controls) -> "torch.Tensor":
-        """n pictures [n,3,H,W] float32 in [0,1]; the same seed and controls give the same pictures, picture i whatever n is."""
+        """n pictures [n,3,H,W] float32 in [0,1]; the same seed and controls give the same pictures, picture i whatever n is.
+
+        Every control has its default here; what is given fits it (`pictures` sees to that).
+        """
         raise NotImplementedError
 
 
 def pictures(sampler: Sampler, n: int = 1, seed: int = 0, **given) -> "torch.Tensor":
-    """`sampler.sample` for values that come from outside: n and seed and every control checked, no gradient; [n,3,H,W] on the CPU."""
+    """`sampler.sample` for values that come from outside: n, seed and every control read here, no gradient; [n,3,H,W] on the CPU."""
     import torch
 
-    n, seed = Slider(1, 1, 4096, 1, "").read("n", n), Slider(0, -(2**53), 2**53, 1, "").read("seed", seed)
+    n, seed = Whole(1, 4096).read("n", n), Whole(-(2**53), 2**53).read("seed", seed)
     with torch.no_grad():
         images = sampler.sample(n, seed, **checked(sampler.controls, given))
     if images.dim() != 4 or tuple(images.shape[:2]) != (n, 3):

@@ -5,6 +5,7 @@ import configparser
 import difflib
 import functools
 import os
+import platform
 import random
 import sys
 from dataclasses import dataclass
@@ -130,25 +131,30 @@ def choose_device(name: str = "auto") -> "torch.device":
 
 def choose_precision(device: "torch.device", name: str = "auto") -> str:
     """"bf16" or "no" (float32) for `name` (auto, no, float32, bf16, bfloat16); auto takes bf16 where the device computes in it natively."""
-    import torch
-
     name = str(name).lower()
     if name == "auto":
         name = course("precision", "auto").lower()
     if name == "auto":
-        native = {"cuda": lambda: torch.cuda.is_bf16_supported(including_emulation=False), "mps": lambda: False, "cpu": bfloat16_units}
-        name = "bf16" if native[torch.device(device).type]() else "no"
+        name = "bf16" if bfloat16_units(device) else "no"
     names = {"no": "no", "float32": "no", "fp32": "no", "bf16": "bf16", "bfloat16": "bf16"}
     if name not in names:
         raise InputError(f"no precision {name!r} — choose auto, float32 or bfloat16")
     return names[name]
 
 
-def bfloat16_units() -> bool:
-    """Whether this processor multiplies bfloat16 in hardware (AVX512_BF16 or AMX)."""
+def bfloat16_units(device: "torch.device | str" = "cpu") -> str:
+    """What multiplies bfloat16 in hardware on `device`, by name ("AMX and AVX-512 BF16"); "" where nothing does that PyTorch uses."""
     import torch
 
-    return any(getattr(torch.cpu, name, lambda: False)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return "tensor cores" if torch.cuda.is_bf16_supported(including_emulation=False) else ""
+    if kind != "cpu":
+        return ""
+    if platform.machine().lower() in ("arm64", "aarch64"):  # asks the processor, and whether this PyTorch has kernels for it
+        return "Arm BF16" if torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported() else ""
+    probes = {"AMX": "_is_amx_tile_supported", "AVX-512 BF16": "_is_avx512_bf16_supported"}
+    return " and ".join(name for name, probe in probes.items() if getattr(torch.cpu, probe, bool)())
 
 
 def seed_everything(seed: int) -> None:

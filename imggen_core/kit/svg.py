@@ -39,32 +39,35 @@ class Svg:
 
 def read(path_or_text: str | os.PathLike) -> Svg:
     """The SVG in a file (a path) or in `path_or_text` itself (it starts with `<`); InputError if it is not one that can be drawn."""
-    name, text = load(path_or_text)
-    native = draw(name, text, draw=False)[0]["native"]
+    name, text = _load(path_or_text)
+    native = _draw(name, text, draw=False)[0]["native"]
     if native is None:
         raise InputError(f"{name}: no width, height or viewBox — give the size with image_size=…, for example 256 or 320x200")
     return Svg(text, *native, name)
 
 
-def rasterise(svg: Svg | str, width: int | None = None, height: int | None = None, scale: float = 1, *, trusted=False) -> np.ndarray:
+def rasterise(svg: Svg | str | os.PathLike, width: int | None = None, height: int | None = None, scale: float = 1, *,
+              longer: int | None = None, trusted: bool = False) -> np.ndarray:  # fmt: skip
     """Draw `svg` (an Svg, SVG text or a path) on white; returns float32 [H,W,3] in [0,1].
 
-    With `width` or `height` alone the aspect ratio is kept; with both, the drawing is fitted inside, centred. `scale` multiplies it.
-    Draws in a child process under limits of time and memory, unless `trusted` (text that we wrote ourselves): that takes milliseconds.
+    With `width`, `height` or the `longer` side alone the aspect ratio is kept; in `width` × `height` the drawing is fitted, centred.
+    `scale` multiplies it. Draws in a child process under limits of time and memory, unless `trusted` (text that we wrote ourselves): in
+    milliseconds.
     """
-    name, text = (svg.name, svg.text) if isinstance(svg, Svg) else ("the SVG", svg) if trusted else load(svg)
-    for side in (width, height):
+    name, text = (svg.name, svg.text) if isinstance(svg, Svg) else ("the SVG", svg) if trusted else _load(svg)
+    for side in (width, height, longer):
         if side is not None:
             whole_side(side, name)
     if not 0 < scale < math.inf:
         raise InputError(f"{name}: scale is {scale} — give a positive number")
-    return on_white(*draw(name, text, trusted=trusted, width=width, height=height, scale=scale))
+    return _on_white(*_draw(name, text, trusted=trusted, width=width, height=height, longer=longer, scale=scale))
 
 
 # Reading
 
 
 def is_text(path_or_text) -> bool:
+    """Whether this is SVG itself (it starts with `<`) and not the name of a file."""
     return isinstance(path_or_text, str) and path_or_text.lstrip("\ufeff \t\r\n").startswith("<")
 
 
@@ -72,7 +75,7 @@ def _name(path_or_text) -> str:
     return "the SVG" if is_text(path_or_text) else str(path_or_text)
 
 
-def load(path_or_text) -> tuple[str, str]:
+def _load(path_or_text) -> tuple[str, str]:
     """The name and the text of an SVG given as a path or as text, decoded and without its XML declaration."""
     name = _name(path_or_text)
     if is_text(path_or_text):
@@ -124,7 +127,7 @@ def _decode(name: str, data: bytes) -> str:
 # Drawing
 
 
-def draw(name: str, text: str, *, trusted=False, draw=True, width=None, height=None, longer=None, scale=1) -> tuple[dict, bytes]:
+def _draw(name: str, text: str, *, trusted=False, draw=True, width=None, height=None, longer=None, scale=1) -> tuple[dict, bytes]:
     """What `svg_cairo.work` answers, in this process if `trusted`, else in a child under limits; InputError for what it refuses."""
     request = {"draw": draw, "width": width, "height": height, "longer": longer, "scale": scale}
     if trusted:
@@ -155,7 +158,7 @@ def _in_child(request: dict, text: bytes) -> tuple[dict, bytes]:
     return {"error": "memory" if "MemoryError" in last else f"could not be drawn ({last[:160]}) — see imggen doctor"}, b""
 
 
-def on_white(answer: dict, pixels: bytes) -> np.ndarray:
+def _on_white(answer: dict, pixels: bytes) -> np.ndarray:
     """Cairo's premultiplied pixels, four bytes each in the machine's order, as float32 RGB on white."""
     width, height = answer["size"]
     channels = np.frombuffer(pixels, np.uint8).reshape(height, width, 4)

@@ -25,9 +25,8 @@ def target(path: str | os.PathLike, image_size: int | str | tuple[int, int] | No
         if height * width > images.PIXELS:
             raise InputError(f"{path}: is {width} × {height} pixels, more than {images.PIXELS:,} — give a smaller size with image_size=…")
         return picture
-    name, text = svg.load(path)
     asked = {"longer": size} if isinstance(size, int) else dict(zip(("width", "height"), size or (), strict=False))
-    pixels = svg.on_white(*svg.draw(name, text, **asked))
+    pixels = svg.rasterise(path, **asked)
     import torch  # late: a refusal need not wait for it
 
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
