@@ -1,17 +1,35 @@
 """What a training can be given: one schema for the calls of `train`, for -p and for sliders."""
 
 import inspect
+import math
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imggen_core.kit import parameters, settings
+from imggen_core.kit import parameters, sampler, settings
 from imggen_core.kit.notebooks import parameters_of
-from imggen_core.kit.parameters import Flag, Maybe, OneOf, Parameter, PictureFile, Real, Several, Target, Whole, Words, validated
+from imggen_core.kit.parameters import (
+    Flag,
+    LearningRate,
+    Maybe,
+    OneOf,
+    Parameter,
+    PictureFile,
+    Real,
+    Several,
+    Target,
+    Whole,
+    Words,
+    validated,
+)
+from imggen_core.kit.sampler import Choice, Slider, Text
 from imggen_core.kit.settings import InputError
 
 KINDS = {
@@ -71,6 +89,123 @@ def test_any_text_is_a_value_or_one_line(name, text):
         assert "\n" not in str(error)
     else:
         assert KINDS[name].read(name, value) == value
+
+
+# ------------------------------------------------------------------------------------------- whatever is given, of whatever kind
+
+
+@st.composite
+def numbers(draw):
+    """A number's schema, of every form."""
+    low = draw(st.one_of(st.just(-math.inf), st.integers(-1000, 1000)))
+    high = draw(st.one_of(st.just(math.inf), st.integers(0, 1000).map(lambda more: more + max(low, -1000))))
+    kind = draw(st.sampled_from([Real, Whole]))
+    more = {"multiple": draw(st.integers(1, 9))} if kind is Whole else {}
+    return kind(low, high, above=draw(st.booleans()), below=draw(st.booleans()), **more)
+
+
+ANY_NUMBER = st.one_of(
+    st.integers(-2000, 2000), st.integers(), st.floats(), st.floats(-2000, 2000), st.integers(-2000, 2000).map(float),
+    st.integers(-2000, 2000).map(str), st.floats().map(repr), st.integers(-2000, 2000).map(np.int32), st.floats(width=32).map(np.float32),
+    st.floats(-2000, 2000).map(torch.tensor), st.sampled_from([10**400, -(10**400), "1e999", 2**53 + 1, math.nan, np.float64("nan")]),
+)  # fmt: skip
+ANYTHING = st.one_of(
+    ANY_NUMBER, st.none(), st.booleans(), st.booleans().map(np.bool_), st.text(), st.binary(), st.complex_numbers(),
+    st.lists(st.integers(), max_size=80), st.dictionaries(st.text(), st.integers(), max_size=3),
+    st.sampled_from([np.zeros((3, 400)), torch.zeros(3, 3), np.ones(1), object(), int, lambda: 0, {1}, "\0", "a\nb", "x" * 1000]),
+)  # fmt: skip
+
+
+@given(numbers(), ANYTHING)
+def test_a_number_that_is_read_lies_in_its_range_and_is_what_was_given(kind, value):
+    try:
+        found = kind.read("depth", value)
+    except InputError as error:
+        line = str(error)
+        assert line.startswith("depth=") and line.endswith(f": must be {kind.wants}") and len(line.splitlines()) == 1 and len(line) < 200
+        return
+    assert type(found) is (int if isinstance(kind, Whole) else float) and math.isfinite(found)
+    assert kind.low < found < kind.high or (found == kind.low and not kind.above) or (found == kind.high and not kind.below)
+    assert found == (float(value) if isinstance(value, str) else value)
+    assert found % getattr(kind, "multiple", 1) == 0 or isinstance(kind, Real)
+    assert not isinstance(value, bool | np.bool_ | bytes)
+
+
+@given(numbers(), st.integers(-1000, 1000))
+def test_a_number_in_its_range_is_taken_in_every_form(kind, n):
+    n *= getattr(kind, "multiple", 1)
+    if not kind.low < n < kind.high:
+        return
+    forms = n, float(n), str(n), f" {n} ", f"{n}.0", np.int64(n), np.float32(n), np.array(n), torch.tensor(n), torch.tensor(float(n))
+    assert [kind.read("depth", form) for form in forms] == [n] * len(forms)
+    assert kind.typed("depth", str(n)) == n
+
+
+@given(st.sampled_from(sorted(KINDS)), ANYTHING)
+def test_whatever_is_given_is_a_value_that_is_read_again_alike_or_one_line_that_names_the_parameter(name, value):
+    try:
+        found = KINDS[name].read("depth", value)
+    except InputError as error:
+        assert re.match(r"depth(\[\d+\])?=", str(error)) and len(str(error).splitlines()) == 1 and len(str(error)) < 250
+    else:
+        again = KINDS[name].read("depth", found)
+        assert again == found and type(again) is type(found)
+
+
+@given(st.integers(2, 64), st.integers(0, 200), st.integers(-300, 300))
+def test_whole_numbers_are_multiples(multiple, low, n):
+    kind = Whole(low, 300, multiple=multiple)
+    if n % multiple or not low <= n <= 300:
+        with pytest.raises(InputError, match=f"a multiple of {multiple}$"):
+            kind.read("side", n)
+    else:
+        assert kind.read("side", n) == n
+
+
+def test_a_whole_number_is_never_rounded():
+    for wrong in (2**53 + 1, 2**60, str(2**53 + 3), 1e17):
+        with pytest.raises(InputError, match="^seed="):
+            Whole().read("seed", wrong)
+    assert Whole().read("seed", -(2**53) + 1) == -(2**53) + 1
+
+
+@given(st.one_of(st.integers(-(10**9), 10**9), st.floats(-1e9, 1e9), st.booleans(), st.text(), st.lists(st.integers(0, 99), min_size=1)))
+def test_a_default_fits_the_schema_that_is_made_from_it(default):
+    kind = parameters.like(default)
+    found = kind.read("depth", default)
+    assert found == default and type(found) is type(default)
+
+
+@pytest.mark.parametrize("default, wrong", [(3, -1), (3, 2.5), (0.5, -0.1), (True, 1), ([1, 2], 3), ([1, 2], ["a"]), (False, "maybe")])
+def test_what_is_not_like_the_default_is_refused(default, wrong):
+    with pytest.raises(InputError, match=r"^depth(\[0\])?="):
+        parameters.like(default).read("depth", wrong)
+
+
+def test_only_keyword_parameters_have_a_schema_and_others_pass_unread():
+    @validated
+    def train(run, size="any", *, depth: Annotated[int, Whole(1, 3)] = 2, **rest):
+        """Its words."""
+        return run, size, depth, rest
+
+    assert list(parameters.of(train)) == ["depth"] and train.__doc__ == "Its words." and train.__name__ == "train"
+    assert train("run", -1, depth=np.int64(3), other="x") == ("run", -1, 3, {"other": "x"})
+    assert train("run")[2] == 2, "a default is not read"
+    with pytest.raises(InputError, match="^depth=nan: must be a whole number from 1 to 3$"):
+        train("run", depth=math.nan)
+
+
+def test_parameters_that_have_a_range_become_controls():
+    def train(run, *, eta: Annotated[float, Real(0, 1, "noise")] = 0.5, n: Annotated[int, Whole(0, 64, "how many", multiple=8)] = 8,
+              lr: LearningRate = 1e-3, way: Annotated[str, OneOf(("a", "b"), "which")] = "b", loud: Annotated[bool, Flag("aloud")] = False,
+              name: Annotated[str, Words("called")] = "x", target: Target = "data/a.svg", widths=(1, 2)):  # fmt: skip
+        ...
+
+    assert sampler.controls_of(train) == {
+        "eta": Slider(0.5, 0, 1, 0.01, "noise"), "n": Slider(8, 0, 64, 8, "how many"), "way": Choice("b", ("a", "b"), "which"),
+        "loud": Choice(False, (False, True), "aloud"), "name": Text("x", "called"),
+        "target": Text("data/a.svg", "the picture that is learnt"),
+    }  # fmt: skip
 
 
 def test_a_file_of_the_project_is_named_alike_from_everywhere(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ many numbers it learnt), `figures` (the table of what was measured beside what w
 """
 
 import math
+import re
 import string
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,15 +19,32 @@ def card(name: str, model, figures: Mapping[str, float], criteria: Mapping[str, 
     figures: what was measured, as `evaluate` returns it; criteria: {figure: (">=" or "<=", bound)}; facts: what else the text names.
     """
     path = TEXTS / f"{name}.md"
+    if not path.is_file():
+        raise ValueError(f"{path.parent.name}/{path.name}: there is no such text — write what the card says")
     text = path.read_text(encoding="utf-8").strip()
     known = dict(getattr(model, "_hub_mixin_config", None) or {}) | dict(figures) | facts
     known |= {"weights": sum(p.numel() for p in model.parameters()), "figures": table(figures, criteria or {}), "controls": controls(model)}
-    asked = {field.partition(".")[0].partition("[")[0] for _, field, _, _ in string.Formatter().parse(text) if field is not None}
-    if missing := sorted(asked - known.keys()):
-        raise ValueError(f"{path.name}: the card asks for {', '.join(missing)}, which nobody gave")
-    if "figures" not in asked and figures:
-        text += "\n\n{figures}"
-    return f"# {name}\n\n{text.format_map(known)}\n"
+    try:
+        asked = placeholders(text)
+        if missing := sorted(asked - known.keys()):
+            raise ValueError(f"the card asks for {', '.join(missing)}, which nobody gave")
+        if "figures" not in asked and figures:
+            text += "\n\n{figures}"
+        return f"# {name}\n\n{text.format_map(known)}\n"
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise ValueError(f"{path.name}: {error}") from None
+
+
+def placeholders(text: str) -> set[str]:
+    """The names that `text` asks for in braces; ValueError where the braces do not name anything."""
+    asked = set()
+    for _, field, form, _ in string.Formatter().parse(text):
+        if field is not None:
+            name = re.split(r"[.\[]", field)[0]
+            if not name.isidentifier():
+                raise ValueError(f"{{{field}}} is no name — write {{{{ and }}}} for braces that are meant")
+            asked |= {name} | placeholders(form)
+    return asked
 
 
 def table(figures: Mapping[str, float], criteria: Mapping[str, tuple[str, float]]) -> str:
@@ -46,9 +64,12 @@ def promised(criterion: tuple[str, float] | None) -> str:
 
 
 def number(value) -> str:
-    """A figure with four telling digits; – for what was not measured."""
+    """A figure (a number of Python, NumPy or PyTorch) with four telling digits; – for what was not measured."""
+    value = value.item() if hasattr(value, "item") else value
     if value is None or isinstance(value, float) and math.isnan(value):
         return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 

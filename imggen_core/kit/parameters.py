@@ -46,8 +46,7 @@ class Parameter:
         """InputError for what shows only beside the other `values`, and before anything long begins."""
 
     def wrong(self, name: str, value: Any) -> InputError:
-        text = repr(value)
-        return InputError(f"{name}={text if len(text) < 60 else text[:57] + '...'}: must be {self.wants}")
+        return InputError(f"{name}={one_line(value)}: must be {self.wants}")
 
 
 @dataclass(frozen=True)
@@ -72,11 +71,12 @@ class Number(Parameter):
         return self.article + (" and".join(filter(None, (low, high))))
 
     def read(self, name: str, value: Any) -> float:
-        if isinstance(value, bool):
+        value = value.item() if getattr(value, "ndim", None) == 0 else value  # a number of NumPy or PyTorch
+        if not isinstance(value, int | float | str) or isinstance(value, bool):
             raise self.wrong(name, value)
         try:
             number = float(value)
-        except (TypeError, ValueError, OverflowError):
+        except (ValueError, OverflowError):
             raise self.wrong(name, value) from None
         inside = math.isfinite(number) and self.low <= number <= self.high
         if not inside or (self.above and number == self.low) or (self.below and number == self.high):
@@ -103,7 +103,7 @@ class Whole(Number):
 
     def read(self, name: str, value: Any) -> int:
         number = super().read(name, value)
-        if number != int(number) or int(number) % self.multiple:
+        if number != int(number) or int(number) % self.multiple or abs(number) >= 2**53:  # from there a float skips some
             raise self.wrong(name, value)
         return int(number)
 
@@ -139,7 +139,7 @@ class OneOf(Parameter):
         for option in self.options:
             if type(option) is type(value) and option == value or str(option) == str(value):
                 return option
-        raise InputError(f"{name}={value!r}: {nearest(value, map(str, self.options))}")
+        raise InputError(f"{name}={one_line(value)}: {nearest(value, map(str, self.options))}")
 
 
 @dataclass(frozen=True)
@@ -240,11 +240,17 @@ class PictureSize(Parameter):
         return value
 
 
+def one_line(value: Any) -> str:
+    """`value` as it would be written, in less than 60 characters without a line's end."""
+    text = " ".join(repr(value).split())
+    return text if len(text) < 60 else text[:57] + "..."
+
+
 def text_of(number: float) -> str:
     return f"{int(number)}" if number == int(number) and abs(number) < 1e15 else f"{number:g}"
 
 
-Seed = Annotated[int, Whole(-(2**53), 2**53, "the same seed, the same result")]
+Seed = Annotated[int, Whole(1 - 2**53, 2**53 - 1, "the same seed, the same result")]
 Steps = Annotated[int, Whole(0, 10**9, "how many batches are learnt from", "batches")]
 Epochs = Annotated[int, Whole(0, 10**6, "how often all training data are seen", "passes")]
 BatchSize = Annotated[int, Whole(1, 65536, "how many samples one step learns from", "samples")]
