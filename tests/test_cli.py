@@ -23,6 +23,14 @@ def out(tmp_path):
     return tmp_path / "out"
 
 
+def test_the_small_course_stands_alone(course, tmp_path):
+    program = "from imggen_core import doctor; from imggen_core.kit import run\n"
+    program += "print(doctor.__file__, run.__file__)\nimport imggen_core.unet"
+    done = subprocess.run([sys.executable, "-c", program], env=course.environment, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.split() == [str(course.root / "imggen_core" / name) for name in ("doctor.py", "kit/run.py")]
+    assert "No module named 'imggen_core.unet'" in done.stderr
+
+
 @pytest.fixture(scope="module")
 def model(course, tmp_path_factory):
     """A model that `imggen train` left, trained in two processes."""

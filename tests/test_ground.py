@@ -90,6 +90,14 @@ def test_package_says_one_version():
     assert installed_version("imggen-core") == imggen_core.__version__
 
 
+def test_tests_import_this_checkout():
+    import imggen_core
+
+    program = "import imggen_core; print(imggen_core.__file__)"
+    started = subprocess.run([sys.executable, "-c", program], cwd="/", capture_output=True, text=True)
+    assert imggen_core.__file__ == started.stdout.strip() == str(ROOT / "imggen_core" / "__init__.py")
+
+
 def test_every_import_is_a_declared_dependency():
     names = {"pil": "pillow", "skimage": "scikit-image", "yaml": None, "packaging": None, "cairocffi": None, "jupyter_client": None}
     names |= {"nbclient": None, "matplotlib_inline": None, "ipython": None}  # each comes with a declared one that stands on it
