@@ -25,7 +25,7 @@ from .designs import FORMATS, GOALS, SCORES, Designs, loader
 from .kit import zoo
 from .kit.damage import blurred, jpeg, noisy
 from .kit.features import batches_of, checked_features, features_of, kept_features, read_in_batches
-from .kit.images import as_saved
+from .kit.images import as_saved, checked_pictures
 from .kit.inception import InceptionFeatures, inception_weights
 from .kit.parameters import BatchSize, Count, Epochs, LearningRate, Pixels, Real, Seed, Whole, Width, validated
 from .kit.run import Run
@@ -175,7 +175,7 @@ CONTROLS = {
 def damaged(images: Tensor, kind: str, amount: float) -> Tensor:
     """Pictures [B,3,H,W] damaged: `kind` is one of DAMAGES, `amount` in 0 (none) to 1."""
     given = checked({name: CONTROLS[name] for name in ("damage", "amount")}, {"damage": kind, "amount": amount})
-    return DAMAGES[given["damage"]](images, given["amount"])
+    return DAMAGES[given["damage"]](checked_pictures(images), given["amount"])
 
 # %% ../nbs/08_metrics.ipynb #f181257c
 def feature_network() -> nn.Module:

@@ -403,6 +403,8 @@ def test_damage_that_is_none_gets_one_line():
         me.damaged(torch.rand(1, 3, 8, 8), "blurr", 0.5)
     with pytest.raises(InputError, match="amount"):
         me.damaged(torch.rand(1, 3, 8, 8), "blur", 2)
+    with pytest.raises(InputError, match="rescale"):
+        me.damaged(2 * torch.rand(1, 3, 8, 8) - 1, "nothing", 0.5)
 
 
 def test_a_figures_name_says_network_and_number():
