@@ -298,18 +298,21 @@ def test_full_scale_names_parameters_of_the_chapter():
 # ---- what ships ------------------------------------------------------------------------------------------------------
 
 
-def test_the_shipped_abstractor_meets_its_criteria(shipped):
-    figures = ab.evaluate(shipped)
+@pytest.fixture(scope="module")
+def figures(shipped):
+    return ab.evaluate(shipped)
+
+
+def test_the_shipped_abstractor_meets_its_criteria(shipped, figures):
     there = {name: bound for name, bound in ab.CRITERIA.items() if name in figures or not name.startswith("end_to_end")}
     for name, (sign, bound) in there.items():
         assert figures[name] >= bound if sign == ">=" else figures[name] <= bound, (name, figures[name])
     assert figures["inside_margin"] == pytest.approx(0.9, abs=0.04)
-    assert ab.evaluate(shipped) == figures, "evaluation is deterministic"
+    assert ab.evaluate(shipped, 60) == ab.evaluate(shipped, 60), "evaluation is deterministic"
 
 
-def test_the_card_says_what_was_measured(shipped):
+def test_the_card_says_what_was_measured(figures):
     card = (zoo.find("abstractor") / "README.md").read_text()
-    figures = ab.evaluate(shipped)
     written = {name: float(value) for name, value in re.findall(r"^\| (\w+) \| (-?[\d.e-]+) \|", card, re.MULTILINE)}
     assert written.keys() == figures.keys()
     assert all(value == pytest.approx(written[name], abs=2e-3) for name, value in figures.items())
