@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from imggen_core import designs
 from imggen_core.kit import zoo
 from imggen_core.kit.run import Run
 from imggen_core.kit.settings import InputError, scale_parameters
+from imggen_core.kit.training import adamw
 
 SMALL = {"size": 32, "n_train": 48, "n_valid": 16, "epochs": 2, "batch_size": 16, "width": 4, "cells": 4, "second_epochs": 1}
 
@@ -253,7 +255,7 @@ def test_training_learns():
     torch.manual_seed(0)
     f, meta = some(16)
     net = ab.Abstractor(8, 4, size=32)
-    opt = ab.optimiser(net, 3e-3)
+    opt = adamw(net, 3e-3)
     losses = []
     for _ in range(25):
         loss = ab.reading_loss(net(f), meta)
@@ -295,20 +297,24 @@ def test_full_scale_names_parameters_of_the_chapter():
 # ---- what ships ------------------------------------------------------------------------------------------------------
 
 
-def test_the_shipped_abstractor_meets_its_criteria(shipped):
-    figures = ab.evaluate(shipped)
+@pytest.fixture(scope="module")
+def figures(shipped):
+    return ab.evaluate(shipped)
+
+
+def test_the_shipped_abstractor_meets_its_criteria(shipped, figures):
     there = {name: bound for name, bound in ab.CRITERIA.items() if name in figures or not name.startswith("end_to_end")}
     for name, (sign, bound) in there.items():
         assert figures[name] >= bound if sign == ">=" else figures[name] <= bound, (name, figures[name])
     assert figures["inside_margin"] == pytest.approx(0.9, abs=0.04)
-    assert ab.evaluate(shipped) == figures, "evaluation is deterministic"
+    assert ab.evaluate(shipped, 60) == ab.evaluate(shipped, 60), "evaluation is deterministic"
 
 
-def test_the_card_says_what_was_measured(shipped):
+def test_the_card_says_what_was_measured(figures):
     card = (zoo.find("abstractor") / "README.md").read_text()
-    figures = ab.evaluate(shipped)
-    for score in designs.SCORES:
-        assert f"| {score} | {figures[f'{score}_mae']:.3f} | {figures[f'{score}_r2']:.3f} |" in card
+    written = {name: float(value) for name, value in re.findall(r"^\| (\w+) \| (-?[\d.e-]+) \|", card, re.MULTILINE)}
+    assert written.keys() == figures.keys()
+    assert all(value == pytest.approx(written[name], abs=2e-3) for name, value in figures.items())
     assert "random weights" in card and "synthetic designs" in card
 
 
@@ -345,5 +351,5 @@ def test_every_slider_of_the_shipped_abstractor_moves_the_picture(shipped):
 
 @pytest.mark.parametrize("width", [0, -3, 1.5])
 def test_a_width_that_is_none_gets_one_line(width):
-    with pytest.raises(InputError, match="width=.*at least 1"):
+    with pytest.raises(InputError, match="width=.*whole number"):
         ab.Abstractor(width)

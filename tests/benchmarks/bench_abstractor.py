@@ -11,9 +11,10 @@ import torch
 
 from imggen_core import abstractor as ab
 from imggen_core import designs
-from imggen_core.kit import show, zoo
+from imggen_core.kit import show, timing, zoo
 from imggen_core.kit.run import Run
 from imggen_core.kit.settings import bfloat16_units
+from imggen_core.kit.training import adamw, cosine_factor, set_lr
 
 BUDGET = float(os.environ.get("IMGGEN_BENCH_SECONDS", 90))  # CPU seconds of training for each row of the stem table
 
@@ -28,12 +29,13 @@ def test_the_shipped_model_against_its_criteria():
 
 
 def test_bfloat16_and_channels_last_against_plain_float32():
-    rows = []
+    rows, (_, f, meta) = [], designs.Designs("valid", 64, 64)[list(range(64))]
     for width in (16, 32, 64):
-        seconds = ab.race(width, 8, 64, 64, turns=7)
-        rows.append({"width": width, "float32, ms": 1000 * seconds["plain"], "bfloat16 + channels-last, ms": 1000 * seconds["fast"],
-                     "times": seconds["plain"] / seconds["fast"]})  # fmt: skip
-    waiting = ab.waiting_share(designs.Designs("valid", 64, 1000), 64, rows[0]["bfloat16 + channels-last, ms"] / 1000, batches=15)
+        seconds = timing.step_seconds(lambda width=width: ab.Abstractor(width), f, lambda reading: ab.reading_loss(reading, meta), turns=7)
+        rows.append({"width": width, "float32, ms": 1000 * seconds["float32"], "bfloat16 + channels-last, ms": 1000 * seconds["ours"],
+                     "times": seconds["float32"] / seconds["ours"]})  # fmt: skip
+    loading = timing.batch_seconds(designs.loader(designs.Designs("valid", 64, 1000), 64), 15)
+    waiting = loading / (loading + rows[0]["bfloat16 + channels-last, ms"] / 1000)
     title = f"a step of 64 designs, {torch.get_num_threads()} threads, bfloat16 units: {bfloat16_units()}; waiting for data {waiting:.1%}"
     print(f"\n{show.table(rows, title)!r}")
     assert waiting < 0.05
@@ -46,16 +48,15 @@ def test_what_the_stem_and_the_columns_buy(tmp_path):
     rows = []
     for stem, width, cells in (("published", 32, 1), ("published", 32, 4), ("columns", 16, 1), ("columns", 16, 8)):
         torch.manual_seed(0)
-        net, data = ab.Abstractor(width, cells, stem), ab.loader(learn, 64)
+        net, data = ab.Abstractor(width, cells, stem), designs.loader(learn, 64)
         run = Run("abstractor", {}, folder=tmp_path / f"{stem}-{cells}", quiet=True)
         run.clip = 5.0
-        net, opt, data = run.prepare(net, ab.optimiser(net, 2e-3), data)
+        net, opt, data = run.prepare(net, adamw(net, 2e-3), data)
         begun = time.process_time()
         for _ in run.epochs(100):
             for _, f, meta in run.batches(data):
                 progress = (time.process_time() - begun) / BUDGET
-                for group in opt.param_groups:
-                    group["lr"] = 2e-3 * ab.rate(progress)
+                set_lr(opt, 2e-3 * cosine_factor(progress))
                 run.step(ab.reading_loss(net(ab.varied(f, 0.0)), meta), opt)
                 if progress >= 1:
                     run.stop()
