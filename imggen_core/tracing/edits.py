@@ -11,23 +11,7 @@ import numpy as np
 import torch
 
 from .curves import angle, fit_curve, fit_ellipse, fit_line
-from .drawing import (
-    BOX,
-    CURVE,
-    ELLIPSE,
-    FRAME,
-    LINE,
-    RING,
-    Drawing,
-    bounds,
-    ends,
-    insert,
-    length,
-    one,
-    outward,
-    pick,
-    points_on,
-)  # fmt: skip
+from .drawing import BOX, CURVE, ELLIPSE, FRAME, LINE, RING, Drawing, bounds, ends, insert, length, one, outward, pick, points_on
 
 
 @dataclass
@@ -39,9 +23,10 @@ class Edit:
     at: int
 
     def name_in(self, d: Drawing) -> tuple:
-        """What tells it from other edits, whichever numbers its shapes have in `d` by now: places to a quarter of a pixel, new ones to a pixel."""
+        """What tells it from other edits of `d` and of later drawings: the numbers of what goes, to ¼ pixel, and of what comes."""
         rounded = lambda s: tuple(s.round().flatten().tolist())
-        return rounded(d.shape[sorted(self.drop)] * 4), rounded(self.new.shape), tuple(self.new.round.tolist()), self.at < len(d) and self.at
+        place = self.at < len(d) and self.at
+        return rounded(d.shape[sorted(self.drop)] * 4), rounded(self.new.shape), tuple(self.new.round.tolist()), place
 
 
 def extended(d: Drawing, i: int, p: np.ndarray) -> np.ndarray:
