@@ -4,6 +4,7 @@
 VENV  := .venv
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/installed
+WORKERS ?= 2
 CANDIDATES := $(or $(PYTHON),python3.11 python3.12 python3.13 python3 python)
 
 .PHONY: help install run test lab bench studio labs export clean
@@ -12,7 +13,7 @@ CANDIDATES := $(or $(PYTHON),python3.11 python3.12 python3.13 python3 python)
 help:
 	@echo "make run      install, then draw data/wireframe.svg from noise: chapters 01 and 02 (about 4 minutes)"
 	@echo "make lab      open the labs in JupyterLab"
-	@echo "make test     run every test, and every notebook at smoke scale"
+	@echo "make test     run every test, and every notebook at smoke scale (about 8 minutes; WORKERS=4 with four cores or more)"
 	@echo "make bench    measure the chapters' criteria (long)"
 	@echo "make install  only create .venv"
 	@echo "make export   nbs/*.ipynb -> imggen_core/*.py"
@@ -47,8 +48,9 @@ run: $(STAMP)
 	@$(BIN)/imggen run wireframe
 	@$(BIN)/imggen run strokes
 
+# As many workers as cores. A file's tests, or a notebook's, stay with one worker (tests/conftest.py), and so does what they share.
 test: $(STAMP)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 lab: $(STAMP)
 	@$(BIN)/imggen lab

@@ -8,7 +8,7 @@ Modules:
 - `imggen_core.kit.parameters`: What a training can be given: type, range, unit and meaning of each parameter stand in one place, the signature of `train`.
 - `imggen_core.kit.run`: `Run`: one training's folder, progress, history and saved state. Kill it at any moment, run it again, and it ends bit-identical.
 - `imggen_core.kit.sampler`: The one interface of every generator: `controls` says what can be turned, `sample(n, seed, **controls)` makes pictures.
-- `imggen_core.kit.show`: Every figure of the course in one look: pictures enlarged pixel by pixel, curves with their names at their ends, tables.
+- `imggen_core.kit.show`: Every figure of the course in one look: pictures large enough to see, curves with their names at their ends, tables.
 - `imggen_core.kit.state`: The saved state of a run: a folder step-N with safetensors and JSON, written whole or not at all, and never unpickled.
 - `imggen_core.kit.svg_cairo`: CairoSVG's side of `kit.svg`: measures and draws one SVG. Run as a script it is the child process that holds the limits.
 - `imggen_core.worlds.scenes`: Game scenes: tile-map screenshots with exact labels, a pure function of (seed, index). A tile has a tenth of a scene's shorter side."""

@@ -267,10 +267,8 @@ def sample(
         raise InputError(
             f"--out {out}: {'is a folder' if out.is_dir() else 'its folder does not exist'} — name a file in a folder that is there"
         )
-    from torchvision.utils import make_grid
-
     pictures = sampler.pictures(generator, n, seed, **given)
-    images.save_image(make_grid(pictures, nrow=int(n**0.5 + 0.999), pad_value=1.0) if n > 1 else pictures[0], out)
+    images.save_image(images.sheet(pictures), out)
     height, width = pictures.shape[-2:]
     say(f"{shown(out)}: {n} picture{'s' if n > 1 else ''} of {width}x{height} from {model}, seed {seed}")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import hypothesis
 import nbformat
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -213,21 +214,34 @@ def course(tmp_path_factory):
         made.server.communicate()
 
 
+def pytest_collection_modifyitems(items):
+    """With several workers, the tests of a file stay together, because they share fixtures; those of a notebook are a group."""
+    for item in items:
+        path = getattr(item, "callspec", None) and item.callspec.params.get("path")
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(path.stem if isinstance(path, Path) else item.path.stem))
+
+
 @pytest.fixture(scope="session")
-def smoke(tmp_path_factory):
-    """Runs a notebook headless at smoke scale, once per session however many tests ask; returns its run folder."""
+def smoke(tmp_path_factory, worker_id):
+    """Runs a notebook headless at smoke scale, once however many tests and workers ask; returns its run folder."""
     from imggen_core.kit import notebooks, settings
 
-    folders = {}
+    base = tmp_path_factory.getbasetemp()
+    base = (base if worker_id == "master" else base.parent) / "smoke"
 
     def run(path: Path) -> Path:
-        if path not in folders:
-            folder = tmp_path_factory.mktemp(path.stem)
-            chapter = path.stem.split("_", 1)[1]
-            own = notebooks.parameters_of(path)
-            parameters = {name: value for name, value in settings.scale_parameters(chapter, "smoke").items() if name in own}
-            notebooks.run_notebook(path, folder, parameters, "smoke", timeout=280, echo=lambda line: None)
-            folders[path] = folder
-        return folders[path]
+        folder = base / path.relative_to(ROOT).with_suffix("")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not (done := folder.with_suffix(".done")).exists():
+                chapter = path.stem.split("_", 1)[1]
+                own = notebooks.parameters_of(path)
+                parameters = {name: value for name, value in settings.scale_parameters(chapter, "smoke").items() if name in own}
+                shutil.rmtree(folder, ignore_errors=True)  # of a run that failed
+                folder.mkdir()
+                notebooks.run_notebook(path, folder, parameters, "smoke", timeout=280, echo=lambda line: None)
+                done.touch()
+        return folder
 
     return run

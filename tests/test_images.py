@@ -270,3 +270,21 @@ def test_public_data_without_a_network_is_one_clear_line(tmp_path, monkeypatch):
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="did you mean 'cifar10'"):
         images.public("cifar", root=tmp_path)
+
+
+def test_a_sheet_holds_every_picture_in_rows_between_white_lines():
+    pictures = torch.rand(7, 3, 5, 4, generator=torch.Generator().manual_seed(0))
+    made = images.sheet(pictures)
+    assert made.shape == (3 * 7 + 2, 3 * 6 + 2, 3) and made.dtype == np.uint8
+    for i, picture in enumerate(pictures):
+        top, left = i // 3 * 7 + 2, i % 3 * 6 + 2
+        assert np.array_equal(made[top : top + 5, left : left + 4], images.to_uint8(picture))
+        made[top : top + 5, left : left + 4] = 255
+    assert (made == 255).all()
+    assert images.sheet(pictures, columns=7).shape == (7 + 2, 7 * 6 + 2, 3)
+    assert np.array_equal(images.sheet(pictures[:1]), images.to_uint8(pictures[0])), "one picture is itself"
+    from torchvision.utils import make_grid
+
+    assert np.array_equal(images.sheet(pictures, columns=4), images.to_uint8(make_grid(pictures, nrow=4, padding=2, pad_value=1.0)))
+    with pytest.raises(ValueError, match="one size"):
+        images.sheet([torch.zeros(3, 2, 2), torch.zeros(3, 2, 3)])

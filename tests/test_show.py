@@ -42,19 +42,53 @@ def assert_all_inside(figure):
         assert box.x0 >= -1 and box.y0 >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1, f"{text!r} is cut off: {box}"
 
 
-@settings(max_examples=15, deadline=None)
-@given(st.integers(1, 9), st.integers(1, 40), st.integers(1, 40), st.integers(1, 5), st.booleans())
-def test_every_pixel_of_every_picture_is_in_the_figure_enlarged_by_a_whole_factor(n, height, width, columns, titled):
+def places(figure) -> list[tuple[int, int, int, int]]:
+    """Left, top, width and height of each picture of a figure, in device pixels."""
+    high, boxes = figure.get_size_inches()[1] * figure.dpi, [axes.get_window_extent() for axes in figure.axes]
+    return [(round(box.x0), round(high - box.y1), round(box.width), round(box.height)) for box in boxes]
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(1, 5), st.integers(1, 96), st.integers(1, 96), st.integers(1, 8), st.booleans())
+def test_every_pixel_of_every_small_picture_is_in_the_figure_as_a_square(n, height, width, columns, titled):
+    """Of one size where at least three device pixels are there for each, otherwise of two that differ by one."""
     pictures = [noise(3, height, width, seed=i) for i in range(n)]
     figure = show.grid(pictures, [f"picture {i}" for i in range(n)] if titled else None, columns, "Noise" if titled else None)
-    drawn = decoded(figure)
-    for picture, axes in zip(pictures, figure.axes, strict=True):
-        box = axes.get_window_extent()
-        left, top, right = round(box.x0), round(drawn.shape[0] - box.y1), round(box.x1)
-        times = (right - left) // width
-        assert times >= show.SHARP
-        part = drawn[top : top + height * times, left:right]
-        assert np.array_equal(part, images.to_uint8(picture).repeat(times, 0).repeat(times, 1))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    drawn = np.asarray(canvas.buffer_rgba())[..., :3]  # before the palette of a large file
+    for picture, (left, top, wide, high) in zip(pictures, places(figure), strict=True):
+        assert wide >= show.SHARP * width
+        rows, columns = (np.arange(new) * old // new for new, old in ((high, height), (wide, width)))
+        sizes = {count for index in (rows, columns) for count in np.bincount(index)}
+        assert len(sizes) == 1 or (min(sizes) < 3 and max(sizes) == min(sizes) + 1), sizes
+        assert np.array_equal(drawn[top : top + high, left : left + wide], images.to_uint8(picture)[rows[:, None], columns])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 400), st.integers(1, 400), st.integers(8, 800), st.integers(8, 800))
+def test_a_picture_takes_at_least_three_quarters_of_its_place(height, width, wide, high):
+    h, w = show.fitted(np.zeros((height, width, 3), np.uint8), wide, high).shape[:2]
+    assert h <= high * show.SHARP and w <= wide * show.SHARP or 1 in (h, w)
+    limit = 32 * show.SHARP
+    assert w >= 0.75 * wide * show.SHARP - 1 or h >= 0.75 * high * show.SHARP - 1 or w == limit * width
+
+
+@pytest.mark.parametrize("side", [8, 64, 96])
+@pytest.mark.parametrize("n", [1, 7, 16])
+@pytest.mark.parametrize("draw", [show.grid, show.strip])
+def test_small_pictures_stand_at_three_times_their_size_unless_columns_are_given(draw, n, side):
+    figure = draw([noise(3, side, side)] * n)
+    assert min(wide for _, _, wide, _ in places(figure)) >= 3 * side * show.SHARP
+    assert figure.get_size_inches()[0] * figure.dpi <= show.WIDTH * show.SHARP + 2 * show.EDGE
+    assert len({left for left, *_ in places(show.grid([noise(3, side, side)] * n, columns=5))}) == min(n, 5)
+
+
+def test_a_large_picture_is_enlarged_smoothly_where_its_place_is_half_as_large_again():
+    slope = np.tile(np.linspace(0, 1, 200), (100, 1))
+    drawn = show.fitted(show.pixels(slope), 290, 290)
+    assert drawn.shape == (290, 580, 3)
+    assert (abs(drawn[50, 1:, 0].astype(int) - drawn[50, :-1, 0]) <= 1).all(), "no steps of pixels on a slope"
 
 
 def test_a_picture_too_large_for_its_place_is_averaged_not_cropped():
@@ -132,6 +166,31 @@ def test_curves_are_named_at_their_ends_without_covering_each_other():
     assert boxes.keys() == {*lines, "40 dB", "30 dB"}
     inside = sorted(boxes.values(), key=lambda box: box.y0)
     assert all(upper.y0 - lower.y0 > 0.7 * lower.height for lower, upper in zip(inside, inside[1:], strict=False))
+
+
+@pytest.mark.parametrize("log", ["x", True, "xy"])
+@pytest.mark.parametrize("span", [(0.31, 0.38), (0.9, 1.3), (30, 95), (2e-4, 3e-3), (1, 1000), (1e-12, 1e9), (1e5, 3e6)])
+def test_the_ticks_of_a_logarithmic_axis_are_few_and_apart(log, span):
+    figure = show.curves({"loss": (span, span)}, "step", "loss", log=log, size=(2.9, 1.7))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    for letter in {True: "y"}.get(log, log):
+        axis = getattr(figure.axes[0], f"{letter}axis")
+        labels = [label.get_window_extent(canvas.get_renderer()) for label in axis.get_ticklabels(which="both") if label.get_text()]
+        assert 2 <= len(labels) <= 9
+        edges = sorted((box.x0, box.x1) if letter == "x" else (box.y0, box.y1) for box in labels)
+        assert all(later[0] >= earlier[1] for earlier, later in zip(edges, edges[1:], strict=False)), edges
+
+
+def test_a_curve_that_lies_over_another_is_dashed_so_that_both_are_seen():
+    x = np.arange(100.0)
+    figure = show.curves({"first": (x, x**2), "other": (x, 4000 - x), "same": (x, x**2)}, size=(5.6, 2.9))
+    lines = figure.axes[0].get_lines()[:3]
+    assert [line.is_dashed() for line in lines] == [False, False, True]
+    colours = decoded(figure)
+    for line in lines:
+        wanted = np.array([int(line.get_color()[i : i + 2], 16) for i in (1, 3, 5)])
+        assert (abs(colours - wanted).max(-1) < 12).sum() > 300, line.get_color()
 
 
 @pytest.mark.parametrize("log", [False, True, "x", "xy"])

@@ -63,8 +63,8 @@ def test_explore_has_a_widget_for_the_seed_and_every_control(browser):
     assert "imggen-picture" in explored.picture._dom_classes
     assert explored.controls["strokes"].continuous_update is False
     assert explored.controls["wander"].readout_format == ".2f"
-    assert "bars &lt;1&gt;" in explored.children[0].value
-    assert "how many &lt;bars&gt;" in explored.children[2].children[1].value
+    assert "bars &lt;1&gt;" in explored.panel.children[0].value
+    assert "how many &lt;bars&gt;" in explored.panel.children[2].children[1].value
 
 
 def test_every_control_redraws_with_its_value(browser):
@@ -84,9 +84,26 @@ def test_the_picture_shows_the_sample_enlarged_pixel_by_pixel(browser):
     explored = widgets.explore(Bars(), strokes=2)
     picture = seen(explored)
     times = picture.shape[1] // 24
-    assert picture.shape == (16 * times, 24 * times, 3) and times % show.SHARP == 0
+    assert picture.shape == (16 * times, 24 * times, 3)
     assert np.array_equal(picture[::times, ::times], show.pixels(Bars().sample(1, 0, 2, 0.0, "plain", "ok")[0]))
-    assert explored.picture.layout.width == f"{24 * times // show.SHARP}px"
+    assert explored.picture.layout.width == f"{24 * times / show.SHARP:g}px"
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (96, 128), (95, 95), (100, 200), (256, 256), (192, 256), (64, 54), (30, 600)])
+@pytest.mark.parametrize("n", [1, 4])
+def test_a_picture_is_at_least_480_pixels_wide_and_fits_beside_its_sliders(browser, monkeypatch, shape, n):
+    moved = widgets.move(lambda x: torch.rand(n, 3, *shape), x=Slider(1, 0, 2, 1, "x"))
+    width = float(moved.picture.layout.width.removesuffix("px"))
+    assert 480 <= width <= widgets.WIDE
+    assert seen(moved).shape[0] / show.SHARP <= widgets.HIGH
+    monkeypatch.setattr(settings, "headless", lambda: True)
+    still = widgets.move(lambda x: torch.rand(n, 3, *shape), x=Slider(1, 0, 2, 1, "x"))
+    assert still.axes[0].get_window_extent().width / show.SHARP >= 480
+
+
+def test_a_tall_picture_is_as_high_as_the_view_allows(browser):
+    moved = widgets.move(lambda x: torch.rand(3, 96, 48), x=Slider(1, 0, 2, 1, "x"))
+    assert 0.93 * widgets.HIGH <= seen(moved).shape[0] / show.SHARP <= widgets.HIGH
 
 
 def test_fixed_controls_have_no_widget_and_keep_their_value(browser):

@@ -200,6 +200,22 @@ def as_saved(images: Tensor) -> Tensor:
     return (checked_pictures(images).clamp(0, 1) * 255).round() / 255
 
 
+def sheet(pictures, columns: int | None = None, gap: int = 2) -> np.ndarray:
+    """Pictures of one size as one, uint8 [H,W,3]: in rows, with `gap` white pixels between and around; by itself, about as wide as high."""
+    pictures = [to_uint8(picture) for picture in pictures]
+    if len({picture.shape for picture in pictures}) != 1:
+        raise ValueError(f"a sheet is made of pictures of one size, not of {sorted({picture.shape[:2] for picture in pictures})}")
+    if len(pictures) == 1:
+        return pictures[0]
+    columns = min(columns or math.ceil(math.sqrt(len(pictures))), len(pictures))
+    h, w = (side + gap for side in pictures[0].shape[:2])
+    made = np.full((-(-len(pictures) // columns) * h + gap, columns * w + gap, 3), 255, np.uint8)
+    for i, picture in enumerate(pictures):
+        top, left = i // columns * h + gap, i % columns * w + gap
+        made[top : top + h - gap, left : left + w - gap] = picture
+    return made
+
+
 def enlarge(image: Tensor, factor: int, kind: str = "bicubic") -> Tensor:
     """`image` [3,H,W] `factor` times larger, by "bicubic" (Keys' kernel, a = -0.5, as Pillow does) or "nearest"."""
     from torch.nn.functional import interpolate

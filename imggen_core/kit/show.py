@@ -1,4 +1,4 @@
-"""Every figure of the course in one look: pictures enlarged pixel by pixel, curves with their names at their ends, tables.
+"""Every figure of the course in one look: pictures large enough to see, curves with their names at their ends, tables.
 
 A picture is a tensor [3,H,W], an array [H,W,3] or [H,W] or a PIL image, floats in [0,1] or bytes (`images.as_array`).
 Each function returns what a notebook shows when it is the last line of a cell; titles state the finding.
@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
 from matplotlib.textpath import text_to_path
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 from PIL import Image
 
 from . import images
@@ -34,6 +35,7 @@ LOOK = {
 WIDTH, HEIGHT, GAP = 800, 400, 8  # a figure's width, a picture's greatest height and the gap between pictures, in screen pixels
 SHARP = 2  # device pixels per screen pixel, so that text is crisp on dense screens
 DPI = 100 * SHARP
+SMALL = 96  # a picture with no longer side is small: its pixels are shown as squares, three times their size where there is room
 EDGE = 2  # device pixels around pictures, for the pale line that parts a white picture from a white page
 
 
@@ -41,14 +43,17 @@ class Drawing(Figure):
     """A figure that no pyplot knows, so that a notebook shows it once, as a small PNG at half its pixel size."""
 
     def png(self) -> bytes:
-        """The figure as PNG; curves, and pictures above 100 kB, go into a palette, which makes them about three times smaller."""
+        """The figure as PNG: pictures exact up to 100 kB, then in 256 colours, then in 128; curves in 96."""
         canvas = FigureCanvasAgg(self)
         canvas.draw()
         picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
-        exact = _png(picture) if any(axes.images for axes in self.axes) else None
-        if exact and len(exact) < 100_000:
-            return exact
-        return _png(picture.quantize(256 if exact else 96, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE))
+        if not any(axes.images for axes in self.axes):
+            return _png(_in_colours(picture, 96))
+        ways = (lambda: picture, lambda: _in_colours(picture, 256), lambda: _in_colours(picture, 128))
+        for way in ways:
+            if len(file := _png(way())) < 100_000:
+                break
+        return file
 
     def _ipython_display_(self):
         # not _repr_png_: once anything imports pyplot, IPython would crop and rescale every figure its own way
@@ -64,8 +69,12 @@ class Drawing(Figure):
 
 def _png(picture: Image.Image) -> bytes:
     file = io.BytesIO()
-    picture.save(file, "PNG", compress_level=6)
+    picture.save(file, "PNG", compress_level=9)
     return file.getvalue()
+
+
+def _in_colours(picture: Image.Image, colours: int) -> Image.Image:
+    return picture.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
 
 
 def pixels(image) -> np.ndarray:
@@ -79,27 +88,46 @@ def pixels(image) -> np.ndarray:
     return picture
 
 
-def fitted(picture: np.ndarray, width: int, height: int) -> np.ndarray:
-    """`picture` [H,W,3] for a cell of width x height screen pixels, in device pixels: repeated a whole number of times or averaged down."""
+def fitted(picture: np.ndarray, width: int, height: int, unused: float = 0.25) -> np.ndarray:
+    """`picture` [H,W,3] for a cell of width x height screen pixels, in device pixels.
+
+    Each pixel is repeated a whole number of times where that leaves at most the share `unused` of the cell free; otherwise a small picture
+    is enlarged by the fraction, some of its pixels once more than others, and a large one smoothly. What is too large is averaged down.
+    """
     h, w = picture.shape[:2]
-    times = min(width // w, height // h, 32) * SHARP or min(width * SHARP // w, height * SHARP // h)
-    if times:
+    exact = min(width * SHARP / w, height * SHARP / h, 32 * SHARP)
+    if (times := int(exact)) and times >= (1 - unused) * exact:
         return picture.repeat(times, 0).repeat(times, 1)
-    shrink = min(width * SHARP / w, height * SHARP / h)
-    size = max(1, round(w * shrink)), max(1, round(h * shrink))
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
+    size = max(1, round(w * exact)), max(1, round(h * exact))
+    if exact > 1 and max(h, w) <= SMALL:
+        rows, columns = (np.arange(new) * old // new for new, old in zip(size[::-1], (h, w), strict=True))
+        return picture[rows[:, None], columns]
+    way = Image.Resampling.BICUBIC if exact > 1 else Image.Resampling.BOX
+    return np.asarray(Image.fromarray(picture).resize(size, way))
 
 
 def grid(pictures: Iterable, titles: Sequence[str] | None = None, columns: int | None = None, title: str | None = None) -> Drawing:
-    """Pictures in rows, enlarged by a whole factor; `titles` stand over each, `title` (the finding) over all."""
+    """Pictures in rows; `titles` stand over each, `title` (the finding) over all.
+
+    Without `columns`, a row has at most eight, and so few that small pictures (96 pixels) stand at three times their size.
+    """
     pictures = [pixels(picture) for picture in pictures]
     if not pictures:
         raise ValueError("there is no picture to show: the list is empty")
     if titles is not None and len(titles) != len(pictures):
         raise ValueError(f"{len(titles)} titles for {len(pictures)} pictures: give one for each")
-    columns = min(columns or min(len(pictures), 8), len(pictures))
+    columns = min(columns or _columns(pictures, 8), len(pictures))
     cell = max(1, (WIDTH - GAP * (columns - 1)) // columns)
     return _sheet([fitted(picture, min(cell, HEIGHT), HEIGHT) for picture in pictures], titles, columns, title)
+
+
+def _columns(pictures: list[np.ndarray], most: int) -> int:
+    """At most `most` pictures a row, so few that small ones stand at three times their size and others are not tiny, in even rows."""
+    side = max(picture.shape[1] for picture in pictures)
+    small = max(max(picture.shape[:2]) for picture in pictures) <= SMALL
+    most = max(1, min(most, (WIDTH + GAP) // ((3 * side if small else min(side, 256)) + GAP)))
+    rows = math.ceil(len(pictures) / most)
+    return math.ceil(len(pictures) / rows)
 
 
 def _sheet(pictures: list[np.ndarray], titles: Sequence[str] | None, columns: int, title: str | None) -> Drawing:
@@ -155,14 +183,16 @@ def _wrapped(text: str, width: int, points: float) -> str:
 
 
 def strip(pictures: Iterable, titles: Sequence[str] | None = None, title: str | None = None) -> Drawing:
-    """Pictures side by side in one row, for what happens over time."""
-    pictures = list(pictures)
-    return grid(pictures, titles, columns=len(pictures) or None, title=title)
+    """Pictures side by side, for what happens over time: in one row, or in the few rows that small pictures need to be seen."""
+    pictures = [pixels(picture) for picture in pictures]
+    return grid(pictures, titles, _columns(pictures, len(pictures)) if pictures else None, title)
 
 
-def image(picture, width: int | None = None, title: str | None = None) -> Drawing:
-    """One picture, at most `width` screen pixels wide."""
-    return _sheet([fitted(pixels(picture), width or HEIGHT, 10**6 if width else HEIGHT)], None, 1, title)
+def image(picture, width: int | None = None, title: str | None = None, height: int | None = None) -> Drawing:
+    """One picture, at most `width` screen pixels wide and `height` high; one of both that is given leaves the other free."""
+    if width is height is None:
+        return _sheet([fitted(pixels(picture), HEIGHT, HEIGHT)], None, 1, title)
+    return _sheet([fitted(pixels(picture), width or 10**6, height or 10**6, unused=0.07)], None, 1, title)
 
 
 def compare(target, picture, title: str | None = None) -> Drawing:
@@ -190,13 +220,13 @@ def curves(
     with rc_context(LOOK):
         figure = Drawing(figsize=size, dpi=DPI, layout="constrained")
         axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel, title=_wrapped(title, int(size[0] * 100) - 60, 10))
-        ends = []
+        ends, drawn_lines = [], []
         for i, (name, (x, y)) in enumerate(lines.items()):
             x, y = (np.array([math.nan if v is None else float(v) for v in values]) for values in (x, y))
             if len(x) != len(y):
                 raise ValueError(f"the curve {name!r} has {len(x)} x values and {len(y)} y values")
             colour = COLOURS[i % len(COLOURS)]
-            axes.plot(x, y, color=colour, marker="o" if np.isfinite(y).sum() <= 12 else None, markersize=3.5)
+            drawn_lines += axes.plot(x, y, color=colour, marker="o" if np.isfinite(y).sum() <= 12 else None, markersize=3.5)
             drawn = np.flatnonzero(np.isfinite(x) & np.isfinite(y) & ((y > 0) | ("y" not in log)))
             if len(drawn):
                 ends.append((x[drawn[-1]], y[drawn[-1]], str(name), colour))
@@ -207,8 +237,50 @@ def curves(
         for name, level in (marks or {}).items():
             axes.axhline(level, color="#9aa0a8", linewidth=1, linestyle=(0, (4, 3)), zorder=1)
             ends.append((axes.get_xlim()[1], level, name, "#6b7078"))
+        for axis in [getattr(axes, f"{letter}axis") for letter in log]:
+            _log_ticks(axis)
+        _dash_hidden(drawn_lines)
         _name_ends(axes, ends)
     return figure
+
+
+def _log_ticks(axis) -> None:
+    """Few labels on a logarithmic axis, as plain numbers where they are short: powers of ten, and between them where it spans few."""
+    low, high = sorted(axis.get_view_interval())
+    decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
+    decades = decades[:: max(1, len(decades) // 6)]
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
+        ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
+        if len(ticks) >= 3:
+            break
+    else:  # less than a third of a decade
+        ticks = [tick for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high]
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _short(value: float) -> str:
+    """A tick's number: plain from 0.001 to 100,000, else as a power of ten."""
+    if 0.0009 < value < 200_000:
+        return f"{value:,.6g}"
+    power = math.floor(math.log10(value) + 1e-9)
+    factor = value / 10.0**power
+    return rf"$10^{{{power}}}$" if abs(factor - 1) < 1e-6 else rf"${factor:.3g}\cdot10^{{{power}}}$"
+
+
+def _dash_hidden(lines) -> None:
+    """Dash each line that runs for a third of its way within a pixel of an earlier one, so that both are seen."""
+    paths = [line.axes.transData.transform(line.get_xydata()[np.isfinite(line.get_xydata()).all(1)]) for line in lines]
+    paths = [path[np.isfinite(path).all(1)] for path in paths]
+    for i, path in enumerate(paths):
+        covered = 0
+        for earlier in paths[:i]:
+            if len(path) > 1 and len(earlier) > 1 and (np.diff(earlier[:, 0]) > 0).all():
+                apart = abs(np.interp(*path.T[:1], *earlier.T, left=np.inf, right=np.inf) - path[:, 1])
+                covered += (apart < SHARP).mean() > 1 / 3
+        if covered:
+            lines[i].set(linestyle=(0, (4, 4) if covered == 1 else (1.5, 5)), dash_capstyle="butt")
 
 
 def _name_ends(axes, ends) -> None:

@@ -5,7 +5,6 @@ Headless (`settings.headless()`) none of them builds a widget: each returns its 
 
 import html
 import io
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,10 +14,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from . import settings, show
+from . import images, settings, show
 from .sampler import Choice, Control, Slider, Text, pictures
 
-SIDE = 384  # screen pixels of a picture's longer side
+WIDE, HIGH = 520, 590  # the place of a picture in screen pixels: beside the sliders it fits a view of 1280 x 720
 
 
 def explore(sampler, seed: int | None = 0, n: int = 1, name: str = "model", **fixed):
@@ -38,7 +37,7 @@ def move(function: Callable, *, title: str = "", **controls: Control):
     """
     if settings.headless():
         picture = function(**{name: control.default for name, control in controls.items()})
-        return picture if isinstance(picture, Figure) else show.image(tiled(picture) if getattr(picture, "ndim", 3) == 4 else picture)
+        return picture if isinstance(picture, Figure) else show.image(one_picture(picture), width=WIDE, height=HIGH)
     return Mover(function, controls, title)
 
 
@@ -54,8 +53,8 @@ def player(frames: Iterable, label: str | Callable[[int], str] = "picture"):
     return Player(frames, names)
 
 
-class Mover(ipywidgets.VBox):
-    """`controls` {name: widget}, the `picture` and a `status` line, which names what went wrong in the last draw."""
+class Mover(ipywidgets.HBox):
+    """A panel of `controls` {name: widget} and a `status` line, which names what went wrong in the last draw; beside it the `picture`."""
 
     def __init__(self, function: Callable, controls: Mapping[str, Control], title: str = ""):
         self.function = function
@@ -64,8 +63,10 @@ class Mover(ipywidgets.VBox):
         self.picture.add_class("imggen-picture")
         self.status = ipywidgets.HTML()
         self.status.add_class("imggen-status")
-        rows = [ipywidgets.HBox([widget, _note(controls[name].meaning)]) for name, widget in self.controls.items()]
-        super().__init__([*([ipywidgets.HTML(f"<b>{html.escape(title)}</b>")] if title else []), *rows, self.picture, self.status])
+        rows = [ipywidgets.VBox([widget, _note(controls[name].meaning)]) for name, widget in self.controls.items()]
+        heading = [ipywidgets.HTML(f"<b>{html.escape(title)}</b>")] if title else []
+        self.panel = ipywidgets.VBox([*heading, *rows, self.status], layout={"width": "370px"})
+        super().__init__([self.panel, self.picture], layout={"flex_flow": "row wrap"})
         for widget in self.controls.values():
             widget.observe(self.draw, "value")
         self.draw()
@@ -179,20 +180,6 @@ def _widget(name: str, control: Control):
     return widget
 
 
-def tiled(batch) -> np.ndarray:
-    """Pictures [n,3,H,W] as one, in rows with a white line between."""
-    parts = [show.pixels(picture) for picture in batch]
-    columns = math.ceil(math.sqrt(len(parts)))
-    h, w, _ = parts[0].shape
-    line = max(1, min(h, w) // 16)
-    rows = -(-len(parts) // columns)
-    sheet = np.full((rows * (h + line) - line, columns * (w + line) - line, 3), 255, np.uint8)
-    for i, picture in enumerate(parts):
-        top, left = i // columns * (h + line), i % columns * (w + line)
-        sheet[top : top + h, left : left + w] = picture
-    return sheet
-
-
 def opened(picture):
     """A path as the picture in it; anything else as it is."""
     if not isinstance(picture, str | Path):
@@ -202,15 +189,19 @@ def opened(picture):
 
 
 def to_pil(picture) -> Image.Image:
-    """What a picture function may return (figure, tensor, array, PIL image) as a PIL image; small ones enlarged by a whole factor."""
+    """What a picture function may return (figure, tensor, array, PIL image) as a PIL image, at least 480 screen pixels wide unless tall."""
     if isinstance(picture, Figure):
         file = io.BytesIO(picture.png()) if isinstance(picture, show.Drawing) else io.BytesIO()
         if not isinstance(picture, show.Drawing):
             picture.savefig(file, format="png", dpi=show.DPI)
         return Image.open(file).convert("RGB")
-    if getattr(picture, "ndim", 3) == 4:
-        picture = tiled(picture)
-    return Image.fromarray(show.fitted(show.pixels(picture), SIDE, SIDE))
+    return Image.fromarray(show.fitted(one_picture(picture), WIDE, HIGH, unused=0.07))
+
+
+def one_picture(picture) -> np.ndarray:
+    """A picture, or pictures [n,3,H,W] as a sheet, as uint8 [H,W,3]."""
+    batch = picture if getattr(picture, "ndim", 3) == 4 else [picture]
+    return images.sheet([show.pixels(each) for each in batch])
 
 
 def _show(widget: ipywidgets.Image, picture: Image.Image) -> None:

@@ -8,7 +8,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import files, settings
+from . import files, images, settings
 from .settings import InputError, nearest
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def save(model: "torch.nn.Module", folder, card: str = "", samples=None, module:
         (new / CONFIG).write_text(json.dumps({"class": f"{module}.{cls.__qualname__}", **config}, indent=2) + "\n", encoding="utf-8")
         (new / CARD).write_text(card if card.startswith(("#", "---")) else f"# {folder.name}\n\n{card}\n", encoding="utf-8")
         if samples is not None:
-            (samples if hasattr(samples, "save") else sheet(samples)).save(new / SAMPLES, optimize=True)
+            (samples if hasattr(samples, "save") else images.to_pil(images.sheet(samples))).save(new / SAMPLES, optimize=True)
     return folder
 
 
@@ -46,15 +46,6 @@ def required(cls: type) -> list[str]:
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     parameters = inspect.signature(cls.__init__).parameters.values()
     return [p.name for p in parameters if p.name != "self" and p.kind in kinds and p.default is p.empty]
-
-
-def sheet(images: "torch.Tensor"):
-    """Pictures [n,3,H,W] in [0,1] as one PIL picture, about as wide as high."""
-    from PIL import Image
-    from torchvision.utils import make_grid
-
-    grid = make_grid(images.detach().float().cpu().clamp(0, 1), nrow=max(1, round(len(images) ** 0.5)), padding=2, pad_value=1.0)
-    return Image.fromarray((grid * 255).round().byte().permute(1, 2, 0).numpy())
 
 
 def models(checkpoints: Path | None = None) -> dict[str, str]:
