@@ -1,5 +1,6 @@
-"""What several trainings share and no chapter teaches: the learning rate's course and bfloat16 arithmetic."""
+"""What several trainings share and no chapter teaches: the learning rate's course, bfloat16 arithmetic and weights."""
 
+import copy
 import math
 
 import torch
@@ -27,3 +28,16 @@ def autocast_bf16(device: torch.device | str):
 def cosine_factor(progress: float) -> float:
     """The learning rate's factor at `progress` in 0..1: up over the first twentieth, then down along a cosine."""
     return min(1.0, progress * 20 + 0.01) * (0.5 + 0.5 * math.cos(math.pi * min(progress, 1.0)))
+
+
+def to_bfloat16(model: torch.nn.Module) -> torch.nn.Module:
+    """A copy in eval mode whose weights are bfloat16, half the bytes; buffers stay as they are."""
+    model = copy.deepcopy(model).eval()
+    for weight in model.parameters():
+        weight.data = weight.data.bfloat16()
+    return model
+
+
+def rounded_to_bfloat16(model: torch.nn.Module) -> torch.nn.Module:
+    """The model that ships, ready to compute: weights as in `to_bfloat16`, in float32 again."""
+    return to_bfloat16(model).float()
