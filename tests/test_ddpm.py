@@ -125,7 +125,8 @@ def test_steps_in_single_precision_are_those_of_diffusers(schedule, prediction_t
         wanted = schedulers[0].step(prediction, t, x_t, generator=torch.Generator().manual_seed(5)).prev_sample
         torch.testing.assert_close(ddpm.ddpm_step(x_t, prediction, t, bar, prediction_type, again), wanted, atol=tolerance, rtol=tolerance)
         wanted = schedulers[1].step(prediction, t, x_t).prev_sample
-        torch.testing.assert_close(ddpm.ddim_step(x_t, prediction, t, max(t - 20, -1), bar, prediction_type), wanted, atol=tolerance, rtol=tolerance)
+        made = ddpm.ddim_step(x_t, prediction, t, max(t - 20, -1), bar, prediction_type)
+        torch.testing.assert_close(made, wanted, atol=tolerance, rtol=tolerance)
 
 
 @pytest.mark.parametrize("steps", [1, 7, 25, 50, 300, 1000])
@@ -555,7 +556,8 @@ def test_every_slider_of_the_shipped_model_moves_the_picture(shipped, control, v
 # ---- the lab -----------------------------------------------------------------------------------------------------------
 
 WRONG = {
-    "q_sample": [("(1 - alpha_bar_t).sqrt()", "(1 - alpha_bar_t)"), ("alpha_bar_t.sqrt() * x0", "alpha_bar_t * x0"), (".view(-1, 1, 1, 1)", "")],
+    "q_sample": [("(1 - alpha_bar_t).sqrt()", "(1 - alpha_bar_t)"), ("alpha_bar_t.sqrt() * x0", "alpha_bar_t * x0"),
+                 (".view(-1, 1, 1, 1)", "")],
     "cosine_schedule": [("** 2", ""), ("/ f[0]", ""), ("torch.arange(T + 1) / T", "torch.arange(T + 1) / (T + 1)")],
     "from_v": [("signal * x_t - sigma * v", "signal * x_t + sigma * v"), ("signal * v + sigma * x_t", "sigma * v + signal * x_t"),
                ("alpha_bar_t.sqrt()", "alpha_bar_t")],

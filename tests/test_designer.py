@@ -402,12 +402,13 @@ def test_a_shipped_design_is_the_same_however_many_are_asked_for(shipped):
 # ---- the lab ---------------------------------------------------------------------------------------------------------
 
 WRONG = {
-    "drop_conditions": [("dropped[:, None, None], null, tokens", "dropped[None, :, None], null, tokens"), ("null, tokens)", "tokens, null)"),
-                    ("null, tokens", "null.detach(), tokens")],
+    "drop_conditions": [("dropped[:, None, None], null, tokens", "dropped[None, :, None], null, tokens"),
+                        ("null, tokens)", "tokens, null)"), ("null, tokens", "null.detach(), tokens")],
     "cross_attention": [("softmax(dim=2)", "softmax(dim=1)"), (" / q.shape[-1] ** 0.5", ""),
                         ("pixels @ w_q, tokens", "2 * pixels @ w_q, tokens"),
                         ("return weights @ v", "return weights @ k")],
-    "guide": [("unconditional + g", "conditional + g"), ("conditional - unconditional)", "unconditional - conditional)"), (".clamp(-1, 1)", "")],
+    "guide": [("unconditional + g", "conditional + g"), ("conditional - unconditional)", "unconditional - conditional)"),
+              (".clamp(-1, 1)", "")],
     "ddim_step": [("alpha_bar_next**0.5 * x0", "alpha_bar_t**0.5 * x0"), ("/ (1 - alpha_bar_t) ** 0.5", ""),
                   ("(1 - alpha_bar_next) ** 0.5", "(1 - alpha_bar_t) ** 0.5")],
     "put_back": [("hole, x, noised", "hole, noised, x"), ("alpha_bar_t**0.5 * x0 +", "x0 +"), ("noised)", "x0.expand_as(x))")],
