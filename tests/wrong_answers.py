@@ -117,24 +117,27 @@ WRONG["08_metrics"] = {
 }  # fmt: skip
 
 WRONG["09_ddpm"] = {
-    "q_sample": [("(1 - bar).sqrt()", "(1 - bar)"), ("bar.sqrt() * x0", "bar * x0"), (".view(-1, 1, 1, 1)", "")],
+    "q_sample": [("(1 - alpha_bar_t).sqrt()", "(1 - alpha_bar_t)"), ("alpha_bar_t.sqrt() * x0", "alpha_bar_t * x0"),
+                 (".view(-1, 1, 1, 1)", "")],
     "cosine_schedule": [("** 2", ""), ("/ f[0]", ""), ("torch.arange(T + 1) / T", "torch.arange(T + 1) / (T + 1)")],
     "from_v": [("signal * x_t - sigma * v", "signal * x_t + sigma * v"), ("signal * v + sigma * x_t", "sigma * v + signal * x_t"),
-               ("bar.sqrt()", "bar")],
-    "ddim_step": [("(1 - bar_next).sqrt()", "(1 - bar).sqrt()"), ("bar_next.sqrt() * x0", "bar.sqrt() * x0"),
-                  ("(x_t - bar.sqrt() * x0) / (1 - bar).sqrt()", "x_t - x0"), ("return", "return x0 if t_next >= 0 else")],
+               ("alpha_bar_t.sqrt()", "alpha_bar_t")],
+    "ddim_step": [("(1 - alpha_bar_next).sqrt()", "(1 - alpha_bar_t).sqrt()"), ("alpha_bar_next.sqrt() * x0", "alpha_bar_t.sqrt() * x0"),
+                  ("(x_t - alpha_bar_t.sqrt() * x0) / (1 - alpha_bar_t).sqrt()", "x_t - x0"), ("return", "return x0 if t_next >= 0 else")],
     "update": [("1 - decay", "decay"), ("(1 + k) / (10 + k)", "(10 + k) / (1 + k)"), ("min(decay", "max(decay")],
 }  # fmt: skip
 
 WRONG["10_designer"] = {
-    "drop_orders": [("dropped[:, None, None], null, tokens", "dropped[None, :, None], null, tokens"), ("null, tokens)", "tokens, null)"),
-                    ("null, tokens", "null.detach(), tokens")],
+    "drop_conditions": [("dropped[:, None, None], null, tokens", "dropped[None, :, None], null, tokens"),
+                        ("null, tokens)", "tokens, null)"), ("null, tokens", "null.detach(), tokens")],
     "cross_attention": [("softmax(dim=2)", "softmax(dim=1)"), (" / q.shape[-1] ** 0.5", ""),
                         ("pixels @ w_q, tokens", "2 * pixels @ w_q, tokens"),
                         ("return weights @ v", "return weights @ k")],
-    "guide": [("unheard + g", "heard + g"), ("heard - unheard)", "unheard - heard)"), (".clamp(-1, 1)", "")],
-    "ddim_step": [("bar_next**0.5 * x0", "bar**0.5 * x0"), ("/ (1 - bar) ** 0.5", ""), ("(1 - bar_next) ** 0.5", "(1 - bar) ** 0.5")],
-    "put_back": [("hole, x, noised", "hole, noised, x"), ("bar**0.5 * x0 +", "x0 +"), ("noised)", "x0.expand_as(x))")],
+    "guide": [("unconditional + g", "conditional + g"), ("conditional - unconditional)", "unconditional - conditional)"),
+              (".clamp(-1, 1)", "")],
+    "ddim_step": [("alpha_bar_next**0.5 * x0", "alpha_bar_t**0.5 * x0"), ("/ (1 - alpha_bar_t) ** 0.5", ""),
+                  ("(1 - alpha_bar_next) ** 0.5", "(1 - alpha_bar_t) ** 0.5")],
+    "put_back": [("hole, x, noised", "hole, noised, x"), ("alpha_bar_t**0.5 * x0 +", "x0 +"), ("noised)", "x0.expand_as(x))")],
     "start": [("* len(alpha_bar)) - 1", "* len(alpha_bar))"), ("if t < 0", "if t < -1"),
               ("(1 - alpha_bar[t]).sqrt()", "(1 - alpha_bar[t])"), ("return -1, x0", "return 0, x0"), ("round(", "int("),
               ("if t < 0", "if strength == 0"), ("noise\n", "noise[None]\n")],

@@ -109,11 +109,41 @@ def generator(seed: int, i: int = 0) -> "torch.Generator":
     return torch.Generator().manual_seed(int.from_bytes(mixed, "little") >> 1)
 
 
-def noise(n: int, seed: int, *shape: int) -> "torch.Tensor":
-    """Standard normal noise [n, *shape], row i drawn from `generator(seed, i)`."""
+def noise_source(n: int, seed: int, *shape: int, first: int = 0, device="cpu") -> Callable[[], "torch.Tensor"]:
+    """A function that draws standard normal noise [n, *shape] afresh at each call, row i always from `generator(seed, first + i)`."""
     import torch
 
-    return torch.stack([torch.randn(shape, generator=generator(seed, i)) for i in range(n)])
+    own = [generator(seed, first + i) for i in range(n)]
+    return lambda: torch.stack([torch.randn(shape, generator=one) for one in own]).to(device)
+
+
+def noise(n: int, seed: int, *shape: int, device="cpu") -> "torch.Tensor":
+    """Standard normal noise [n, *shape]: the first that `noise_source` draws."""
+    return noise_source(n, seed, *shape, device=device)()
+
+
+def picture_count(n: int, most: int) -> int:
+    """`n` if it is a number of pictures that can be asked for; InputError otherwise."""
+    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= most:
+        raise InputError(f"n={n!r}: must be a whole number of pictures from 1 to {most}")
+    return n
+
+
+LARGEST = 2**31  # bytes that all pictures of one call may take
+
+
+def generate(make: Callable, n: int, seed: int, *shape: int, batch: int = 64, device="cpu") -> "torch.Tensor":
+    """n pictures [n, *shape] on the CPU, made `batch` at a time, so that memory is bounded and picture i the same whatever n is.
+
+    `make(draw, rows)` makes the pictures with the numbers `rows` (a slice), for which `draw()` gives noise, afresh at each call.
+    """
+    import torch
+
+    made = torch.empty(picture_count(n, LARGEST // (4 * math.prod(shape))), *shape)
+    for first in range(0, n, batch):
+        rows = slice(first, min(first + batch, n))
+        made[rows] = make(noise_source(rows.stop - first, seed, *shape, first=first, device=device), rows).cpu()
+    return made
 
 
 class Sampler:

@@ -1,6 +1,7 @@
-"""What several trainings share and no chapter teaches: the learning rate's course, one thread, bfloat16 arithmetic."""
+"""What several trainings share and no chapter teaches: the learning rate's course, one thread, bfloat16 arithmetic and weights."""
 
 import contextlib
+import copy
 import math
 
 import torch
@@ -52,3 +53,16 @@ def adamw(net: torch.nn.Module, lr: float, weight_decay: float = 0.02) -> torch.
     matrices = [p for p in net.parameters() if p.ndim > 1]
     others = [p for p in net.parameters() if p.ndim <= 1]
     return torch.optim.AdamW([{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}], lr)
+
+
+def to_bfloat16(model: torch.nn.Module) -> torch.nn.Module:
+    """A copy in eval mode whose weights are bfloat16, half the bytes; buffers stay as they are."""
+    model = copy.deepcopy(model).eval()
+    for weight in model.parameters():
+        weight.data = weight.data.bfloat16()
+    return model
+
+
+def rounded_to_bfloat16(model: torch.nn.Module) -> torch.nn.Module:
+    """The model that ships, ready to compute: weights as in `to_bfloat16`, in float32 again."""
+    return to_bfloat16(model).float()

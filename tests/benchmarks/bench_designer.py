@@ -42,7 +42,7 @@ def diffusers_conditional() -> nn.Module:
 
 def ours() -> nn.Module:
     """The designer as it is, but with more channels: 7 million weights."""
-    return Designer(64, (160, 160))
+    return Designer(size=64, widths=(160, 160))
 
 
 def ours_without_a_stem() -> nn.Module:
@@ -66,7 +66,7 @@ class Contest:
         self.opt = torch.optim.AdamW(self.net.parameters(), 2e-4, fused=True)
         self.x = torch.randn(BATCH, 3, 64, 64, device=DEVICE).to(memory_format=self.layout)
         self.t, self.tokens = torch.randint(1000, (BATCH,), device=DEVICE), torch.randn(BATCH, TOKENS, CONTEXT, device=DEVICE)
-        self.order = {"goal": self.t % 4, "format": self.t % 3, "tone": self.t / 1000}
+        self.condition = {"goal": self.t % 4, "format": self.t % 3, "tone": self.t / 1000}
         self.build = build
 
     def forward(self, count: int = BATCH) -> torch.Tensor:
@@ -74,10 +74,10 @@ class Contest:
         if self.build is diffusers_conditional:
             given.append(self.tokens[:count])
         if self.build is ours:
-            given.append({name: values[:count] for name, values in self.order.items()})
+            given.append({name: values[:count] for name, values in self.condition.items()})
         with torch.autocast(DEVICE.type, torch.bfloat16, enabled=self.half):
-            said = self.net(*given)
-        return getattr(said, "sample", said)
+            prediction = self.net(*given)
+        return getattr(prediction, "sample", prediction)
 
     def step(self) -> float:
         """Seconds of a training step: of processor time on a CPU."""
