@@ -43,16 +43,16 @@ class Drawing(Figure):
     """A figure that no pyplot knows, so that a notebook shows it once, as a small PNG at half its pixel size."""
 
     def png(self) -> bytes:
-        """The figure as PNG: pictures exact up to 100 kB, then in 256 colours, then in 128; curves in 96."""
+        """The figure as PNG: pictures exact up to 100 kB, then in 256 colours, 128 or 64; curves in 96."""
         canvas = FigureCanvasAgg(self)
         canvas.draw()
         picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
         if not any(axes.images for axes in self.axes):
             return _png(_in_colours(picture, 96))
-        ways = (lambda: picture, lambda: _in_colours(picture, 256), lambda: _in_colours(picture, 128))
-        for way in ways:
-            if len(file := _png(way())) < 100_000:
-                break
+        file = _png(picture)
+        for colours, limit in ((256, 100_000), (128, 100_000), (64, 250_000)):
+            if len(file) >= limit:
+                file = _png(_in_colours(picture, colours))
         return file
 
     def _ipython_display_(self):
