@@ -394,7 +394,7 @@ def begin_with(net: Abstractor, path: Path) -> None:
     weights["conv1.weight"] = four_channels(weights["conv1.weight"])
     net.trunk.load_state_dict({name: value for name, value in weights.items() if not name.startswith("fc.")})
 
-
+# %% ../nbs/07_abstractor.ipynb #c595649c
 @validated
 def train(run: Run, *, size: Pixels = 64, n_train: Count = 20000, n_valid: Count = 1000, epochs: Epochs = 20, batch_size: BatchSize = 64,
           lr: LearningRate = 0.002, width: Width = 16, cells: Annotated[int, Whole(1, 512, "columns the last map is pooled to")] = 8,
