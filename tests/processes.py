@@ -68,7 +68,8 @@ def _train_as_rank(chapter: str, folder: Path, parameters: dict, rank: int, port
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
                    "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}  # fmt: skip
     torch.set_num_threads(1)
-    learnt = dict(train(chapter, folder, parameters).named_parameters())  # without what the first process alone measures at the end
+    model = train(chapter, folder, parameters)
+    learnt = dict(model.named_parameters()) or weights(model)  # without what the first process alone measures at the end
     torch.save({name: value.detach() for name, value in learnt.items()}, f"{folder}-rank{rank}.pt")
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

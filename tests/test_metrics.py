@@ -1,6 +1,5 @@
 """Chapter 08: every metric against an independent one, its properties, how it refuses to lie, the network that ships, and the lab."""
 
-import inspect
 import json
 import math
 import warnings
@@ -15,7 +14,6 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 from torchvision.models.inception import Inception3
-from trainings import kill_in_step, train_in_two_processes
 
 from imggen_core import designs
 from imggen_core import metrics as me
@@ -23,7 +21,7 @@ from imggen_core.abstractor import reading_loss
 from imggen_core.kit import damage, features, images, inception, training, zoo
 from imggen_core.kit.run import Run
 from imggen_core.kit.sampler import noise
-from imggen_core.kit.settings import InputError, scale_parameters
+from imggen_core.kit.settings import InputError
 
 SMALL = {"size": 32, "n_train": 48, "n_valid": 16, "epochs": 2, "batch_size": 16, "width": 4, "num_features": 8, "n": 16}
 
@@ -544,26 +542,10 @@ def test_roughness_is_mild_and_leaves_the_rest_alone():
     assert (made >= 0).all() and (made <= 1).all() and torch.equal(me.roughened(x, 0.0), x)
 
 
-def test_a_killed_training_ends_bit_identical(trained, tmp_path):
-    net, _ = trained
-    kill_in_step(4, "metrics", tmp_path, SMALL)
-    resumed = me.train(Run("metrics", {}, folder=tmp_path, quiet=True, precision="float32"), **SMALL)
-    assert equal(resumed.state_dict(), net.state_dict())
-
-
-def test_two_processes_end_with_equal_weights(tmp_path):
-    train_in_two_processes("metrics", tmp_path, SMALL)
-
-
-@pytest.mark.parametrize("wrong", [{"size": 0}, {"n_train": 2}, {"width": 1.5}, {"roughness": 2.0}, {"epochs": -1}, {"lr": 0.0}, {"n": 0}])
-def test_parameters_that_make_no_sense_get_one_line_that_names_them(wrong, tmp_path):
-    with pytest.raises(InputError) as error:
-        me.train(Run("metrics", {}, folder=tmp_path, quiet=True), **SMALL | wrong)
-    assert next(iter(wrong)) in str(error.value) and "\n" not in str(error.value)
-
-
-def test_full_scale_names_parameters_of_the_chapter():
-    assert scale_parameters("metrics", "full").keys() <= inspect.signature(me.train).parameters.keys()
+def test_fewer_designs_than_a_batch_are_refused_in_one_line(tmp_path):
+    with pytest.raises(InputError, match="n_train") as error:
+        me.train(Run("metrics", {}, folder=tmp_path, quiet=True), **SMALL | {"n_train": 2})
+    assert one_line(error)
 
 
 # ---- what ships ------------------------------------------------------------------------------------------------------

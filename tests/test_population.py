@@ -4,7 +4,6 @@ import json
 import math
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ from hypothesis import strategies as st
 from imggen_core import population as pop
 from imggen_core.kit import processes, training, zoo
 from imggen_core.kit.run import Run
-from imggen_core.kit.settings import ROOT, InputError, scale_parameters
+from imggen_core.kit.settings import ROOT, InputError
 
 SIZE = {"boxes": 6, "height": 9, "width": 12}
 SMALL = {"image_size": 16, "boxes": 6, "population": 33, "rounds": 2, "iterations": 60}
@@ -251,63 +250,11 @@ def test_what_is_recorded_is_what_is_painted(contest_run):
             assert (picture - goal).square().mean() == pytest.approx(contest.losses[place].item(), rel=1e-4)
 
 
-def test_the_same_seed_gives_the_same_contest_and_another_seed_another(contest_run, tmp_path):
-    contest, _ = contest_run
-    again = pop.train(Run("population", {}, folder=tmp_path / "a", quiet=True), **SMALL)
-    other = pop.train(Run("population", {}, folder=tmp_path / "b", quiet=True), **SMALL | {"seed": 1})
-    assert equal(again.state_dict(), contest.state_dict())
-    assert not torch.equal(other.losses, contest.losses)
-
-
-KILLED = """
-import os, signal, sys
-from imggen_core import population
-from imggen_core.kit.run import Run
-run = Run("population", {}, folder=sys.argv[1], save_seconds=0, quiet=True)
-log, at = run.log, int(sys.argv[2])
-def log_and_die(**numbers):
-    log(**numbers)
-    if run.count == at:
-        os.kill(os.getpid(), signal.SIGKILL)
-run.log = log_and_die
-population.train(run, **eval(sys.argv[3]))
-"""
-
-
-def test_a_killed_contest_ends_bit_identical(contest_run, tmp_path):
-    contest, folder = contest_run
-    for at in (2, 3):  # at the end of the first round, before it is recorded; in the second round, among fewer members
-        killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(at), repr(SMALL)], capture_output=True, text=True)
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
-    resumed = pop.train(Run("population", {}, folder=tmp_path, quiet=True), **SMALL)
-    assert equal(resumed.state_dict(), contest.state_dict())
-    columns = [Run("population", {}, folder=path, quiet=True).history for path in (folder, tmp_path)]
-    assert columns[0]["best_db"] == columns[1]["best_db"] and columns[0]["members"] == columns[1]["members"] == [33, 33, 3, 3]
-
-
 def test_a_run_keeps_its_contest_as_a_model_with_a_card(contest_run):
     contest, folder = contest_run
     assert equal(zoo.load(folder / "model").state_dict(), contest.state_dict())
     card = (folder / "model" / "README.md").read_text()
     assert f"{pop.evaluate(contest)['psnr_db']:.2f} dB" in card and "| 1 | 33 | 3 |" in card
-
-
-def test_two_torchrun_processes_end_with_the_contest_of_one(tmp_path):
-    command = [sys.executable, "-m", "imggen_core.cli", "train", "population", "--scale", "smoke", "-p", "iterations=10"]
-    done = subprocess.run([*command, "--processes", "2", "--out", str(tmp_path / "two")], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    names = {name: value for name, value in scale_parameters("population", "smoke").items() if name in SMALL}
-    one = pop.train(Run("population", {}, folder=tmp_path / "one", quiet=True), **names | {"iterations": 10})
-    assert equal(zoo.load(tmp_path / "two" / "model").state_dict(), one.state_dict())
-
-
-@pytest.mark.parametrize("wrong", [{"population": 0}, {"rounds": 0}, {"iterations": -1}, {"boxes": 1.5}, {"population": "many"},
-                                   {"image_size": 0}, {"workers": -1}, {"target": "data/none.svg"}])  # fmt: skip
-def test_parameters_that_make_no_sense_get_one_line_that_names_them(wrong, tmp_path):
-    with pytest.raises(InputError) as error:
-        pop.train(Run("population", {}, folder=tmp_path, quiet=True), **SMALL | wrong)
-    (name, value), text = next(iter(wrong.items())), str(error.value)
-    assert "\n" not in text and (name in text or str(value) in text)
 
 
 # ---- what ships ------------------------------------------------------------------------------------------------------

@@ -144,32 +144,6 @@ def test_training_draws_the_target_and_reports_it(run, tmp_path):
     assert f"{results['psnr_db']:.1f} dB" in card and "48 x 36" in card and "`wander`" in card
 
 
-class Killed(Exception):
-    pass
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_an_interrupted_training_ends_bit_identical(run, name, monkeypatch):
-    whole = wireframe.train(run("whole"), models=[name], **SMALL)[name]
-    steps = 0
-
-    def dies(self, loss, opt, step=Run.step):
-        nonlocal steps
-        steps += 1
-        if steps == 37:
-            raise Killed
-        return step(self, loss, opt)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Run, "step", dies)
-        patch.setattr(Run, "_tick", lambda self: self._save() if self.count % 10 == 0 else None)
-        with pytest.raises(Killed):
-            wireframe.train(run("broken"), models=[name], **SMALL)
-    resumed = wireframe.train(run("broken"), models=[name], **SMALL)[name]
-    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True))
-    assert run("whole").part(name).history["psnr_db"] == run("broken").part(name).history["psnr_db"]
-
-
 def test_the_seed_decides(run):
     first, same, other = (
         wireframe.train(run(folder, seed=seed), models=["naive"], **SMALL | {"naive_steps": 5})["naive"]
@@ -187,15 +161,6 @@ def test_only_the_models_asked_for_are_trained(run, tmp_path):
 def test_an_unknown_model_is_named_with_the_nearest(run):
     with pytest.raises(InputError, match="'fourrier'.*'fourier'"):
         wireframe.train(run(), models=["grid", "fourrier"], **SMALL)
-
-
-@pytest.mark.parametrize("wrong", [{"naive_steps": 0}, {"grid_lr": 0}, {"latent": 1.5}, {"batch_pixels": "many"}, {"models": "grid"},
-                                   {"image_size": "3x"}, {"goal_db": math.inf}, {"target": "data/none.svg"}])  # fmt: skip
-def test_parameters_that_make_no_sense_get_one_line_that_names_them(run, wrong):
-    with pytest.raises(InputError) as error:
-        wireframe.train(run(), **SMALL | wrong)
-    (name, value), text = next(iter(wrong.items())), str(error.value)
-    assert "\n" not in text and (name in text or str(value) in text)
 
 
 def test_seconds_to_is_the_first_measurement_at_or_above_the_level():
