@@ -176,14 +176,14 @@ def overfit(run: Run, *, size: int = 64, presentations: int = 2000, epochs: int 
     net = WNet(len(TEXTURES), **OVERFIT)
     opt = torch.optim.AdamW(net.parameters(), lr, weight_decay=0)
     net, opt = run.prepare(net, opt)
-    for epoch in run.epochs(epochs):
-        for step, (image, labels) in enumerate(run.batches(DataLoader(data, batch_size=1))):
+    for _ in run.epochs(epochs):
+        for image, labels in run.batches(DataLoader(data, batch_size=1)):
             x, labels = ((image - mean) / deviation).to(run.device), labels.to(run.device)
-            set_lr(opt, lr * warm_cosine_factor(epoch * presentations + step, epochs * presentations))
+            set_lr(opt, lr * warm_cosine_factor(run.count - 1, epochs * presentations))
             logits, painting = net(x)
             error = (painting - x).square().mean()
             run.step(F.cross_entropy(logits, labels) + 10 * error, opt)
-            if step % 50 == 49 or step + 1 == presentations:
+            if run.count % 50 == 0 or run.count % presentations == 0:
                 right = (logits.argmax(1) == labels).float().mean()
                 squared_error = float(error.detach() * deviation.square().mean().to(run.device))
                 run.log(psnr_db=-10 * math.log10(max(squared_error, 1e-10)), accuracy=right)
