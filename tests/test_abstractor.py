@@ -11,13 +11,12 @@ import torch
 import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
-from trainings import kill_in_step, train_in_two_processes
 
 from imggen_core import abstractor as ab
 from imggen_core import designs
 from imggen_core.kit import zoo
 from imggen_core.kit.run import Run
-from imggen_core.kit.settings import InputError, scale_parameters
+from imggen_core.kit.settings import InputError
 from imggen_core.kit.training import adamw
 
 SMALL = {"size": 32, "n_train": 48, "n_valid": 16, "epochs": 2, "batch_size": 16, "width": 4, "cells": 4, "second_epochs": 1}
@@ -266,32 +265,12 @@ def test_training_learns():
     assert losses[-1] < 0.2 * losses[0]
 
 
-def test_a_killed_training_ends_bit_identical(trained, tmp_path):
-    net, folder = trained
-    kill_in_step(5, "abstractor", tmp_path, SMALL)
-    resumed = ab.train(Run("abstractor", {}, folder=tmp_path, quiet=True, precision="float32"), **SMALL)
-    assert equal(resumed.state_dict(), net.state_dict())
-    histories = [Run("abstractor", {}, folder=path, quiet=True).history for path in (folder, tmp_path)]
-    assert histories[0]["loss"] == histories[1]["loss"] and histories[0]["alignment_r2"] == histories[1]["alignment_r2"]
-
-
-def test_two_processes_end_with_equal_weights(tmp_path):
-    folder = train_in_two_processes("abstractor", tmp_path, SMALL)
-    assert zoo.load(folder).settings["width"] == SMALL["width"]
-
-
 @pytest.mark.parametrize("wrong", [{"size": 0}, {"n_train": 2}, {"width": 1.5}, {"damage": 2.0}, {"epochs": -1}, {"lr": 0.0},
                                    {"cells": True}])  # fmt: skip
 def test_parameters_that_make_no_sense_get_one_line_that_names_them(wrong, tmp_path):
     with pytest.raises(InputError) as error:
         ab.train(Run("abstractor", {}, folder=tmp_path, quiet=True), **SMALL | wrong)
     assert next(iter(wrong)) in str(error.value) and "\n" not in str(error.value)
-
-
-def test_full_scale_names_parameters_of_the_chapter():
-    import inspect
-
-    assert scale_parameters("abstractor", "full").keys() <= inspect.signature(ab.train).parameters.keys()
 
 
 # ---- what ships ------------------------------------------------------------------------------------------------------

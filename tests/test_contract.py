@@ -7,7 +7,7 @@ import re
 
 import pytest
 import torch
-from processes import kill, same, train, train_in_two, weights
+from trainings import kill, same, train, train_in_two, weights
 
 from imggen_core.kit import cards, notebooks, parameters, sampler, settings, zoo
 from imggen_core.kit.settings import InputError

@@ -2,8 +2,6 @@
 
 import copy
 import functools
-import inspect
-import json
 import math
 
 import diffusers
@@ -11,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from trainings import train_in_two_processes
 
 from imggen_core import ddpm
 from imggen_core.designs import Designs
@@ -19,7 +16,7 @@ from imggen_core.kit import zoo
 from imggen_core.kit.run import Run
 from imggen_core.kit.sampler import generate, noise_source
 from imggen_core.kit.sampler import noise as noise_of
-from imggen_core.kit.settings import InputError, scale_parameters
+from imggen_core.kit.settings import InputError
 
 SMALL = {"size": 32, "n_train": 24, "steps": 10, "batch_size": 4, "widths": (8, 16), "stem": 2, "n_test": 4}
 NAMES = {"epsilon": "epsilon", "v": "v_prediction", "x0": "sample"}
@@ -457,35 +454,6 @@ def test_pictures_are_the_designs():
     assert torch.equal(pictures.batch(4)[0], x) and x.shape == (4, 3, 32, 32) and meta["tone"].shape == (4,)
 
 
-class Stopped(Exception):
-    pass
-
-
-def test_resumed_run_ends_bit_identical(tmp_path, monkeypatch):
-    whole = ddpm.train(Run("ddpm", {}, folder=tmp_path / "whole", quiet=True), **SMALL)
-    half, update, done = Run("ddpm", {}, folder=tmp_path / "half", quiet=True, save_seconds=0), ddpm.EMA.update, 0
-
-    def stops_at_six(self, net):
-        nonlocal done
-        update(self, net)
-        done += 1
-        if done == 6:
-            raise Stopped
-
-    monkeypatch.setattr(ddpm.EMA, "update", stops_at_six)
-    with pytest.raises(Stopped):
-        ddpm.train(half, **SMALL)
-    monkeypatch.setattr(ddpm.EMA, "update", update)
-    again = Run("ddpm", {}, folder=tmp_path / "half", quiet=True)
-    assert again.count == 5
-    resumed = ddpm.train(again, **SMALL)
-    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True))
-    figures = [json.loads((tmp_path / name / "results.json").read_text()) for name in ("whole", "half")]
-    assert all(each.pop(name) > 0 for each in figures for name in ("seconds", "cpu_seconds")) and figures[0] == figures[1]
-    model = zoo.load(tmp_path / "half")
-    assert torch.equal(model.sample(1, steps=2), resumed.sample(1, steps=2)) and model.net.leave.weight.dtype == torch.float32
-
-
 def test_a_short_training_learns_something(tmp_path):
     torch.manual_seed(0)
     net, learn, bar = ddpm.DDPM(size=32, widths=(8, 16), stem=2), ddpm.Pictures("train", 32, 64), ddpm.alpha_bar("cosine")
@@ -498,11 +466,6 @@ def test_a_short_training_learns_something(tmp_path):
     assert not net.training and run.history["loss"][-1] < run.history["loss"][0]
 
 
-def test_two_processes_end_with_equal_weights(tmp_path):
-    folder = train_in_two_processes("ddpm", tmp_path, SMALL)
-    assert zoo.load(folder).size == SMALL["size"]
-
-
 @pytest.mark.parametrize("wrong", [{"size": 34}, {"n_train": 0}, {"steps": -1}, {"batch_size": 0}, {"lr": 0.0}, {"decay": 1.0},
                                    {"stem": 0}, {"widths": (8, 1.5)}, {"prediction_type": "noise"}, {"schedule": "none"}, {"n_test": 1},
                                    {"floor": -0.1}])  # fmt: skip
@@ -510,11 +473,6 @@ def test_parameters_that_make_no_sense_get_one_line_that_names_them(wrong, tmp_p
     with pytest.raises(InputError) as error:
         ddpm.train(Run("ddpm", {}, folder=tmp_path, quiet=True), **SMALL | wrong)
     assert next(iter(wrong)) in str(error.value) and "\n" not in str(error.value)
-
-
-def test_full_scale_names_parameters_of_the_chapter():
-    rows = {"row_steps", "row_pictures"}  # those of the tables are the notebook's alone
-    assert scale_parameters("ddpm", "full").keys() <= inspect.signature(ddpm.train).parameters.keys() | rows
 
 
 # ---- what ships --------------------------------------------------------------------------------------------------------

@@ -2,11 +2,7 @@
 
 import json
 import math
-import os
 import re
-import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -280,41 +276,6 @@ def test_the_weights_that_are_kept_are_the_best_on_the_validation_designs(traine
     assert unet.measure(net, data)["loss"] == pytest.approx(min(history["loss"]), rel=1e-4)
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_seed_others(trained, tmp_path):
-    net, _ = trained
-    assert equal(unet.train(small_run(tmp_path / "a"), **SMALL).state_dict(), net.state_dict())
-    assert not equal(unet.train(small_run(tmp_path / "b"), **SMALL | {"seed": 1}).state_dict(), net.state_dict())
-
-
-KILLED = """
-import os, signal, sys
-from imggen_core import unet
-from imggen_core.kit.run import Run
-run = Run("unet", {}, folder=sys.argv[1], device="cpu", precision="float32", save_seconds=0, quiet=True)
-step, at = run.step, int(sys.argv[2])
-def step_and_die(loss, opt):
-    moved = step(loss, opt)
-    if run.count == at:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return moved
-run.step = step_and_die
-unet.train(run, **eval(sys.argv[3]))
-"""
-
-
-def test_a_killed_training_ends_bit_identical_scheduler_and_all(tmp_path):
-    slow = SMALL | {"epochs": 5, "lr": 1e-4}  # so slow that the plateau is felt, and the rate falls before the second kill
-    whole = unet.train(small_run(tmp_path / "whole"), **slow)
-    for at in (3, 27):
-        command = [sys.executable, "-c", KILLED, str(tmp_path / "killed"), str(at), repr(slow)]
-        killed = subprocess.run(command, capture_output=True, text=True)
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
-    resumed = unet.train(small_run(tmp_path / "killed"), **slow)
-    histories = [Run("unet", {}, folder=tmp_path / name, quiet=True).history for name in ("whole", "killed")]
-    assert equal(resumed.state_dict(), whole.state_dict())
-    assert histories[0]["lr"] == histories[1]["lr"] and len(set(histories[0]["lr"])) > 1 and histories[0]["loss"] == histories[1]["loss"]
-
-
 def test_accumulating_moves_less_often_and_the_rate_falls_even_when_an_epoch_ends_in_between(tmp_path):
     run = small_run(tmp_path, accumulate=4)  # six batches an epoch
     moved, step = [], run.step
@@ -349,18 +310,6 @@ def test_a_folder_of_designs_with_unreadable_files_is_learnt_from_and_they_are_c
     assert run.count == 3 and "3 of 12 designs skipped" in capsys.readouterr().out, "nine designs in batches of three"
     with pytest.raises(InputError, match="nowhere"):
         unet.train(small_run(tmp_path / "other"), **SMALL | {"data": str(tmp_path / "nowhere")})
-
-
-def test_two_torchrun_processes_end_with_one_model(tmp_path):
-    command = [sys.executable, "-m", "imggen_core.cli", "train", "unet", "--scale", "smoke", "--processes", "2"]
-    done = subprocess.run(
-        [*command, "--out", str(tmp_path / "two")], capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
-    assert done.returncode == 0, done.stderr
-    net = zoo.load(tmp_path / "two" / "model")
-    assert all(value.isfinite().all() for value in net.state_dict().values())
-    history = (tmp_path / "two" / "history.csv").read_text().splitlines()
-    assert len(history) == 3 and history[-1].startswith("12,"), "48 designs in batches of 8, twice: a batch is shared, not doubled"
 
 
 @pytest.mark.parametrize("wrong", [{"width": 0}, {"batch_size": 1.5}, {"epochs": -1}, {"image_size": "large"}, {"train_designs": 0},

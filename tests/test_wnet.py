@@ -1,9 +1,6 @@
 """Chapter 06: the soft normalised cut against its definition, the overfit test, the W-Net, its training and its lab."""
 
 import json
-import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -185,71 +182,6 @@ def test_a_training_is_repeatable_keeps_a_model_and_logs(tmp_path):
     assert "valid_iou" in (tmp_path / "a" / "history.csv").read_text()
     other = wnet.train(Run("wnet", {}, folder=tmp_path / "c", seed=1, quiet=True), **TINY | {"seed": 1})
     assert not equal(first.wnet.state_dict(), other.wnet.state_dict())
-
-
-def test_a_finished_training_is_taken_up_as_it_was(tmp_path):
-    first = wnet.train(Run("wnet", {}, folder=tmp_path, quiet=True), **TINY)
-    again = wnet.train(Run("wnet", {}, folder=tmp_path, quiet=True), **TINY)
-    assert equal(first.state_dict(), again.state_dict())
-
-
-KILLED = """
-import os, signal, sys
-from imggen_core import wnet
-from imggen_core.kit.run import Run
-loss, calls = wnet.texture_loss, []
-def loss_then_die(*given):
-    calls.append(1)
-    if len(calls) == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return loss(*given)
-wnet.texture_loss = loss_then_die
-wnet.train(Run("wnet", {}, folder=sys.argv[1], save_seconds=0, quiet=True), **eval(sys.argv[2]))
-"""
-
-
-def test_a_killed_training_ends_bit_identical(tmp_path):
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "a"), repr(TINY)], capture_output=True, text=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    resumed = wnet.train(Run("wnet", {}, folder=tmp_path / "a", quiet=True), **TINY)
-    whole = wnet.train(Run("wnet", {}, folder=tmp_path / "b", quiet=True), **TINY)
-    assert equal(resumed.state_dict(), whole.state_dict())
-
-
-RANKS = """
-import sys, torch
-from imggen_core import wnet
-from imggen_core.kit.run import Run
-from imggen_core.worlds import scenes
-run = Run("wnet", {}, folder=sys.argv[1], quiet=True)
-torch.manual_seed(0)
-net = wnet.fit(run, wnet.WNet(4, (4, 8)), scenes.Scenes("train", 32, 6), wnet.texture_loss, wnet.relight, steps=3, batch_size=4, crop=24)
-torch.save(net.state_dict(), f"{sys.argv[1]}/rank{run.rank}.pt")
-"""
-
-
-def test_two_processes_end_with_equal_weights(tmp_path):
-    (tmp_path / "ranks.py").write_text(RANKS)
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node=2",
-        str(tmp_path / "ranks.py"),
-        str(tmp_path),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr[-2000:]
-    ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
-    assert equal(*ranks)
-
-
-def test_imggen_train_runs_under_two_processes(tmp_path):
-    command = [sys.executable, "-m", "imggen_core.cli", "train", "wnet", "--scale", "smoke", "--processes", "2", "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert zoo.load(tmp_path / "model").segment(torch.rand(1, 3, 32, 40)).shape == (1, 32, 40)
 
 
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"crop": 30}, {"classes": 1}, {"batch_size": "many"}, {"scenes": 1.5}, {"image_size": 8}])
