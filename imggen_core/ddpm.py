@@ -414,11 +414,11 @@ class Muon(torch.optim.Optimizer):
         unbiased = [moment / (1 - beta ** state["step"]) for moment, beta in zip((mean, square), group["betas"], strict=True)]
         return unbiased[0] / (unbiased[1].sqrt() + 1e-8)
 
-# %% ../nbs/09_ddpm.ipynb #c94a90e4
+# %% ../nbs/09_ddpm.ipynb #894cfe3e
 Channels = Annotated[tuple, Several(Whole(4, 4096, multiple=4), "channels of each level, to be split among four heads", "channels", most=8)]
 Stem = Annotated[int, Whole(1, 64, "the side of the patches that the network works on", "pixels")]
 
-
+# %% ../nbs/09_ddpm.ipynb #c94a90e4
 class DDPM(nn.Module, PyTorchModelHubMixin, Sampler):
     """A diffusion model of pictures of size × size: a DenoisingUNet(widths, stem) of a prediction type, under a schedule of T steps."""
 

@@ -103,10 +103,10 @@ class GuidedNetwork(nn.Module):
             conditional, unconditional = self(torch.cat([x_t, x_t]), torch.cat([t, t]), twice, dropped).chunk(2)
         return (unconditional + guidance * (conditional - unconditional)).clamp(-1, 1)
 
-# %% ../nbs/10_designer.ipynb #655d0365
+# %% ../nbs/10_designer.ipynb #2530336d
 Attended = Annotated[int, Whole(0, 64, "the first level whose pixels attend to each other and to the tokens")]
 
-
+# %% ../nbs/10_designer.ipynb #655d0365
 class Designer(GuidedNetwork, PyTorchModelHubMixin, Sampler):
     """A diffusion model of designs that follow a condition: a GuidedNetwork under a schedule of T steps."""
 

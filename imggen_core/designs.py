@@ -405,7 +405,7 @@ class Designs(Dataset):
 
     __getitems__ = __getitem__
 
-
+# %% ../nbs/04_designs.ipynb #832c157c
 def loader(dataset: Dataset, batch_size: int, shuffle: bool = True, generator: torch.Generator | None = None) -> DataLoader:
     """Batches (images [B,3,H,W], f_tensors [B,4,H,W], meta dict) of a data set that hands out whole batches, in this process.
 

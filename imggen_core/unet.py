@@ -23,23 +23,8 @@ from torchvision.utils import make_grid
 
 from . import designs
 from .kit import images, zoo
-from imggen_core.kit.parameters import (
-    Accumulate,
-    BatchSize,
-    Count,
-    Epochs,
-    LearningRate,
-    Maybe,
-    OneOf,
-    Pixels,
-    Real,
-    Seed,
-    Several,
-    Whole,
-    Width,
-    Words,
-    validated,
-)
+from .kit.parameters import (Accumulate, BatchSize, Count, Epochs, LearningRate, Maybe, OneOf, Pixels,
+                                         Real, Seed, Several, Whole, Width, Words, validated)  # fmt: skip
 from .kit.run import Run
 from .kit.sampler import Choice, Sampler, Slider, checked, generator
 from .kit.settings import InputError

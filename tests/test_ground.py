@@ -120,7 +120,8 @@ def imported(path: Path) -> list[str]:
 # ---- the house's one rule: who may import whom -----------------------------------------------------------------------
 
 PLAIN = ("tracing", "worlds")  # plain packages beside the kit
-LOAD_BY_NAME = ("imggen_core.cli", "imggen_core.kit.zoo")  # a chapter by the name a person gave, a model's class by its config
+# a chapter by the name a person gave, a model's class by its config, the module whose functions a spawned process is to run
+LOAD_BY_NAME = ("imggen_core.cli", "imggen_core.kit.zoo", "imggen_core.kit.processes")
 
 
 def sources() -> dict[str, str]:
