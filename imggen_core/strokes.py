@@ -291,7 +291,7 @@ def normal_equations(d: Drawing, target: Target, active: Tensor, tiles: Tensor):
 
 # %% ../nbs/02_strokes.ipynb #89f902b8
 def apply_step(d: Drawing, active: Tensor, step: Tensor) -> Drawing:
-    """`d` with the active shapes apply_step by `step` [A,10], at most two pixels, and kept in range (widths ≥ 0.3, radii ≥ 0.5, x0 ≤ x1)."""
+    """`d` with the active shapes apply_step by `step` [A,10], at most two pixels, and kept in range (width ≥ 0.3, radius ≥ 0.5, x0 ≤ x1)."""
     shape, colour = d.shape.clone(), d.colour.clone()
     shape[active] += step[:, :NUMBERS].clamp(-2, 2)
     colour[active] = (colour[active] + step[:, NUMBERS:].clamp(-0.3, 0.3)).clamp(0, 1)
@@ -625,8 +625,10 @@ def train(
     model = StrokeDrawing.of(easel.drawing, str(target))
     figures = judge.figures(easel.drawing, image, judge.enlarged(target, image))
     seconds = {f"cpu_seconds_to_{db}_db": judge.seconds_to(db, run.history) for db in (30, 40)}
-    run.finish(model, {"psnr_db": psnr(render(easel.drawing), image), **figures, **seconds}, CRITERIA, samples=model.sample(1))
-    run.say(f"drawing: {file} · PSNR {figures['svg_psnr_db']:.1f} dB (as CairoSVG renders it)")
+    figures = {"psnr_db": psnr(render(easel.drawing), image), **figures, **seconds}
+    run.results(width=goal.width, height=goal.height)
+    run.finish(model, figures, CRITERIA, samples=model.sample(1), cpu_seconds=run.cpu_seconds)
+    run.say(f"drawing: {file.name} · PSNR {figures['svg_psnr_db']:.1f} dB (as CairoSVG renders it)")
     return model
 
 # %% ../nbs/02_strokes.ipynb #f7bd9574
