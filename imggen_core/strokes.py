@@ -6,13 +6,13 @@
 __all__ = ['COVER', 'PRICE', 'SOLVER', 'CRITERIA', 'overlap', 'cover_box', 'trapezoid', 'half_plane', 'edge_length', 'band',
            'cover_stroke', 'round_stroke', 'cover_line', 'cover_curve', 'cover_frame', 'cover_ellipse', 'cover_ring',
            'coverage', 'paint', 'render', 'jacobian', 'cover_tiles', 'squared_error', 'add_products',
-           'normal_equations', 'apply_step', 'levenberg_marquardt', 'refine', 'cover_crop', 'hidden_by', 'Trial',
-           'try_fill', 'best_fill', 'propose_fills', 'worth', 'prune', 'try_edit', 'simplify', 'paint_fills',
-           'add_strokes', 'arrange', 'merge', 'tidy', 'finish', 'stages_of', 'jitter_of', 'fit', 'StrokeDrawing',
+           'normal_equations', 'apply_step', 'levenberg_marquardt', 'refine', 'share_of', 'try_fill', 'best_fill',
+           'propose_fills', 'worth', 'prune', 'try_edit', 'simplify', 'Fitter', 'jitter_of', 'fit', 'StrokeDrawing',
            'train', 'evaluate']
 
 # %% ../nbs/02_strokes.ipynb #7397335c
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +35,7 @@ from imggen_core.tracing.drawing import (
 )  # fmt: skip
 from .tracing.edits import Edit
 from .tracing.nearest import ellipse_distance, nearest_t, unit
-from .tracing.regions import Region, background_of
+from .tracing.regions import Region, Trial, background_of
 from .tracing.tiles import TILE, Target, from_tiles, pairs, pixel_centres, tile_corners, tiles_of
 from .tracing.trace import trace
 from .tracing.welding import drop_invisible, weld
@@ -341,42 +341,23 @@ def refine(
     return d
 
 # %% ../nbs/02_strokes.ipynb #7169bf03
-def cover_crop(d: Drawing, crop: tuple[slice, slice]) -> Tensor:
-    """Coverage [h,w] of the first shape over a crop."""
+def share_of(d: Drawing, new: Drawing, at: int, crop: tuple[slice, slice]) -> Tensor:
+    """How much [h,w] of each pixel of a crop (rows, columns) `new` takes when it is painted before shape number `at` of `d`."""
     rows, columns = (torch.arange(s.start, s.stop) + 0.5 for s in crop)
-    y, x = torch.meshgrid(rows, columns, indexing="ij")
-    return coverage(d, torch.tensor([0]), x.reshape(1, -1), y.reshape(1, -1)).view(len(rows), -1)
-
-
-def hidden_by(d: Drawing, at: int, crop: tuple[slice, slice]) -> Tensor:
-    """Share [h,w] of a crop that the shapes from number `at` upward leave open."""
-    open_ = torch.ones(crop[0].stop - crop[0].start, crop[1].stop - crop[1].start)
-    box = torch.tensor([crop[1].start, crop[0].start, crop[1].stop, crop[0].stop])
+    y, x = (grid.reshape(1, -1) for grid in torch.meshgrid(rows, columns, indexing="ij"))
+    covered_by = lambda d, i: coverage(d, torch.tensor([i]), x, y).view(len(rows), -1)
+    box, left_open = torch.tensor([crop[1].start, crop[0].start, crop[1].stop, crop[0].stop]), torch.ones(len(rows), len(columns))
     for i in range(at, len(d)):
-        if meets(bounds(pick(d, [i]))[0], box):
-            open_ = open_ * (1 - cover_crop(pick(d, [i]), crop))
-    return open_
-
-# %% ../nbs/02_strokes.ipynb #7cc2f086
-@dataclass
-class Trial:
-    """A shape tried on a canvas: where (`at` in the order, `crop`), what comes out, and what it gains: capped, and in plain
-    squared error."""
-
-    shape: Drawing
-    at: int
-    crop: tuple[slice, slice]
-    canvas: Tensor
-    gain: float
-    plain: float
+        if meets(bounds(d)[i], box):
+            left_open = left_open * (1 - covered_by(d, i))
+    return covered_by(new, 0) * left_open
 
 
 def try_fill(d: Drawing, new: Drawing, at: int, canvas: Tensor, image: Tensor, cap: float) -> Trial:
     """Trial `new` before shape number `at` of `d`, whose picture is `canvas`; an error counts as at most `cap`."""
     crop = crop_of(new)
     old, wanted = canvas[:, *crop], image[:, *crop]
-    share = cover_crop(new, crop) * (hidden_by(d, at, crop) if at < len(d) else 1)
-    fresh = old + share * (new.colour[0][:, None, None] - old)
+    fresh = old + share_of(d, new, at, crop) * (new.colour[0][:, None, None] - old)
     before, after = ((old - wanted) ** 2).sum(0), ((fresh - wanted) ** 2).sum(0)
     gain = (before.clamp(max=cap) - after.clamp(max=cap)).sum().item()
     return Trial(new, at, crop, fresh, gain, (before - after).sum().item())
@@ -405,13 +386,13 @@ def propose_fills(image: Tensor, d: Drawing) -> Drawing:
     queue = sorted(found + regions.joined_regions(coloured, (d.height, d.width)), key=lambda r: -r.area)
     while queue:
         r = queue.pop(0)
-        paint_ = best_fill(r, d, canvas, image)
-        if paint_ is None:
+        trial = best_fill(r, d, canvas, image)
+        if trial is None:
             if r.mask.sum() > 60 and not r.joined:
                 queue = sorted(queue + regions.thick_parts(r), key=lambda r: -r.area)
             continue
-        d = insert(d, paint_.shape, paint_.at)
-        canvas[:, *paint_.crop] = paint_.canvas
+        d = insert(d, trial.shape, trial.at)
+        canvas[:, *trial.crop] = trial.canvas
     return d
 
 # %% ../nbs/02_strokes.ipynb #31d14a3a
@@ -472,69 +453,65 @@ def simplify(d: Drawing, target: Target, proposers) -> Drawing:
 SOLVER = finishing.Solver(refine, squared_error, worth, PRICE)
 
 
-def paint_fills(d: Drawing, target: Target, jitter: float) -> Drawing:
-    """Boxes, frames, ellipses and rings for the flat regions, their edges refined by less than a pixel: further out there was no
-    pure pixel."""
-    new = propose_fills(target.image, d)
-    better = refine(new, target, 5, colours=False)
-    return replace(better, shape=torch.where((better.shape - new.shape).abs() < 1, better.shape, new.shape))
+class Fitter:
+    """The stages of a fit to `target`: each takes a drawing and returns a better one. `jitter` is a factor on the tracing's tolerance."""
 
+    def __init__(self, target: Target, jitter: float = 1.0):
+        self.target, self.jitter = target, jitter
 
-def add_strokes(d: Drawing, target: Target, jitter: float, agree: int) -> Drawing:
-    """Trace what is missing; refine; leave out what is not worth its price."""
-    new = trace(target.image, render(d), d, tolerance=0.9 * jitter, agree=agree)
-    return prune(refine(new, target, 8), target) if len(new) > len(d) else d
+    def fills(self, d: Drawing) -> Drawing:
+        """Shapes for the flat regions, their edges refined by less than a pixel: further out there was no pure pixel."""
+        new = propose_fills(self.target.image, d)
+        better = refine(new, self.target, 5, colours=False)
+        return replace(better, shape=torch.where((better.shape - new.shape).abs() < 1, better.shape, new.shape))
 
+    def strokes(self, d: Drawing, agree: int = 3) -> Drawing:
+        """Trace what is missing; refine; leave out what is not worth its price."""
+        new = trace(self.target.image, render(d), d, tolerance=0.9 * self.jitter, agree=agree)
+        return prune(refine(new, self.target, 8), self.target) if len(new) > len(d) else d
 
-def arrange(d: Drawing, target: Target, jitter: float) -> Drawing:
-    """Order and caps."""
-    return simplify(finishing.reorder(d, target, SOLVER), target, [edits.other_caps])
+    def order_and_caps(self, d: Drawing) -> Drawing:
+        """Shapes beneath others where that serves, and each stroke's better kind of cap."""
+        return simplify(finishing.reorder(d, self.target, SOLVER), self.target, [edits.other_caps])
 
+    def merge(self, d: Drawing) -> Drawing:
+        """Fewer shapes for the same picture."""
+        d = simplify(simplify(d, self.target, edits.MERGES), self.target, [edits.cornered])
+        d = finishing.drop_and_refit(finishing.reorder(d, self.target, SOLVER), self.target, SOLVER)
+        return prune(refine(d, self.target, 4), self.target)
 
-def merge(d: Drawing, target: Target, jitter: float) -> Drawing:
-    """Fewer shapes for the same picture."""
-    d = simplify(d, target, edits.MERGES)
-    d = simplify(d, target, [edits.cornered])
-    d = finishing.drop_and_refit(finishing.reorder(d, target, SOLVER), target, SOLVER)
-    return prune(refine(d, target, 4), target)
+    def tidy(self, d: Drawing) -> Drawing:
+        """Last merges, common widths, fills tied to their outlines; a last refinement of everything."""
+        d = finishing.drop_and_refit(simplify(d, self.target, [edits.other_caps]), self.target, SOLVER)
+        d = simplify(d, self.target, edits.MERGES)
+        d = finishing.tie_fills(finishing.settle_widths(d, self.target, SOLVER), self.target, SOLVER)
+        d = prune(refine(d, self.target, 10, least=1e-4), self.target)
+        return finishing.tie_fills(finishing.settle_widths(d, self.target, SOLVER), self.target, SOLVER)
 
+    def finish(self, d: Drawing) -> Drawing:
+        """Numbers snapped, strokes welded into paths, nothing invisible left."""
+        d = finishing.snap(d, self.target, SOLVER)
+        return drop_invisible(weld(d, self.target.image, 8 * PRICE), self.target.image)
 
-def tidy(d: Drawing, target: Target, jitter: float) -> Drawing:
-    """Last merges, common widths, tied fills; a last refinement of everything."""
-    d = finishing.drop_and_refit(simplify(d, target, [edits.other_caps]), target, SOLVER)
-    d = simplify(d, target, edits.MERGES)
-    d = finishing.tie_fills(finishing.settle_widths(d, target, SOLVER), target, SOLVER)
-    d = prune(refine(d, target, 10, least=1e-4), target)
-    return finishing.tie_fills(finishing.settle_widths(d, target, SOLVER), target, SOLVER)
-
-
-def finish(d: Drawing, target: Target, jitter: float) -> Drawing:
-    """Numbers snapped, strokes welded into paths, nothing invisible left."""
-    return drop_invisible(weld(finishing.snap(d, target, SOLVER), target.image, 8 * PRICE), target.image)
+    def stages(self, turns: int) -> list[tuple]:
+        """The stages by name: fills once; `turns` times strokes and merges; then tidying up."""
+        thin = partial(self.strokes, agree=2)  # what is left after the first turn is thin and pale
+        first = [("fills", self.fills), ("strokes", self.strokes), ("order and caps", self.order_and_caps), ("merge", self.merge)]
+        later = [("strokes", thin), ("merge", self.merge)] * max(turns - 1, 0)
+        return [*first[: 4 if turns else 1], *later, ("tidy", self.tidy), ("finish", self.finish)]
 
 # %% ../nbs/02_strokes.ipynb #42579978
-def stages_of(turns: int) -> list[tuple[str, object]]:
-    """The stages of a fit, by name."""
-    out = [("fills", paint_fills)]
-    for turn in range(turns):
-        agree = 3 if turn == 0 else 2  # what is left after the first turn is thin and pale
-        out.append(("strokes", lambda d, t, j, agree=agree: add_strokes(d, t, j, agree)))
-        out += [("order and caps", arrange)] if turn == 0 else []
-        out.append(("merge", merge))
-    return [*out, ("tidy", tidy), ("finish", finish)]
-
-
 def jitter_of(seed: int) -> float:
     """What a seed changes: a factor on the tolerance of the tracing; 1 for seed 0, else 0.6 to 1.6."""
     return 1.0 if seed == 0 else 0.6 + float(torch.rand(1, generator=generator(seed)))
 
 
 def fit(image: Tensor, seed: int = 0, turns: int = 3) -> Drawing:
-    """Fit a drawing to `image` [3,H,W] in [0,1]; deterministic. Other seeds than 0 jitter the thresholds and may find other minima."""
-    target, jitter = Target(image), jitter_of(seed)
-    d = blank(target.width, target.height, background_of(image))
-    for _, stage in stages_of(turns):
-        d = stage(d, target, jitter)
+    """Fit a drawing to `image` [3,H,W] in [0,1]; deterministic. Other seeds than 0 jitter the tolerance and may find other minima."""
+    fitter = Fitter(Target(image), jitter_of(seed))
+    d = blank(fitter.target.width, fitter.target.height, background_of(image))
+    for _, stage in fitter.stages(turns):
+        d = stage(d)
     return d
 
 # %% ../nbs/02_strokes.ipynb #8dda5191
@@ -612,12 +589,13 @@ def train(
 ) -> "StrokeDrawing":
     """Fit a drawing to the picture `target`; leaves its .svg, progress pictures, results.json and the model in the run's folder."""
     image = targets.target(target, image_size)
-    goal, jitter, stages = Target(image), jitter_of(seed), stages_of(turns)
+    goal = Target(image)
+    stages = Fitter(goal, jitter_of(seed)).stages(turns)
     file = run.path(f"{Path(target).stem}.svg")
     easel = run.prepare(Easel(blank(goal.width, goal.height, background_of(image))))
     with one_thread():
         for n in run.steps(len(stages)):
-            easel.drawing = stages[n][1](easel.drawing, goal, jitter)
+            easel.drawing = stages[n][1](easel.drawing)
             picture = render(easel.drawing)
             run.log(psnr_db=psnr(picture, image), primitives=len(elements(easel.drawing)))
             run.picture(picture)

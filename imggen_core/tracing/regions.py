@@ -135,6 +135,19 @@ def shapes_of(r: Region, paper: Drawing) -> list[Drawing]:
     return out
 
 
+@dataclass
+class Trial:
+    """A shape tried on a canvas: where (`at` in the order, `crop`), what comes out, and what it gains: capped, and in plain
+    squared error."""
+
+    shape: Drawing
+    at: int
+    crop: tuple[slice, slice]
+    canvas: Tensor
+    gain: float
+    plain: float
+
+
 def places_for(d: Drawing, new: Drawing) -> list[int]:
     """On top; and beneath all that it meets but does not lie within."""
     mine, theirs = bounds(new)[0], bounds(d)
