@@ -354,7 +354,7 @@ def share_of(d: Drawing, new: Drawing, at: int, crop: tuple[slice, slice]) -> Te
 
 
 def try_fill(d: Drawing, new: Drawing, at: int, canvas: Tensor, image: Tensor, cap: float) -> Trial:
-    """Trial `new` before shape number `at` of `d`, whose picture is `canvas`; an error counts as at most `cap`."""
+    """What comes of painting `new` before shape number `at` of `d`, whose picture is `canvas`; an error counts as at most `cap`."""
     crop = crop_of(new)
     old, wanted = canvas[:, *crop], image[:, *crop]
     fresh = old + share_of(d, new, at, crop) * (new.colour[0][:, None, None] - old)

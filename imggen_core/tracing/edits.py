@@ -181,9 +181,9 @@ def ringed(d: Drawing):
             for j in strokes:
                 if j in group or not alike(d, i, j) or torch.cdist(e[group].flatten(0, 1), e[j]).min() > 5 + d.shape[i, 6]:
                     continue
-                fit_ = fit_ellipse(np.concatenate([points_on(d, k) for k in [*group, j]]))
-                if fit_ is not None and fit_[1].max() < 1.5 and fit_[0][2:].min() > 1.5:
-                    group, grown, fitted = [*group, j], True, fit_[0]
+                ellipse = fit_ellipse(np.concatenate([points_on(d, k) for k in [*group, j]]))
+                if ellipse is not None and ellipse[1].max() < 1.5 and ellipse[0][2:].min() > 1.5:
+                    group, grown, fitted = [*group, j], True, ellipse[0]
         if fitted is not None:
             yield Edit(group, one(d, RING, fitted, float(d.shape[group, 6].median()), d.colour[i]), max(group))
 

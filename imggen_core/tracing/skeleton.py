@@ -93,9 +93,9 @@ def partners(arcs: list, largest_turn: float = 0.6) -> dict[tuple[int, int], tup
                 aim = angle((q[0] - p[0]) / gap, arrival(p)) if gap > 3 else 0
                 if turn < largest_turn:
                     options.append((turn + 0.5 * aim, (a, e), (b, f)))
-        for _, one_, other in sorted(options):
-            if one_ not in out and other not in out:
-                out[one_], out[other] = other, one_
+        for _, end, other in sorted(options):
+            if end not in out and other not in out:
+                out[end], out[other] = other, end
     return out
 
 
