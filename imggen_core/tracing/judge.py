@@ -43,8 +43,6 @@ def figures(d: Drawing, image: Tensor, large: Tensor | None) -> dict[str, float]
     at_4x = math.nan if large is None else psnr(cairo(text, 4), large)
     bicubic = math.nan if large is None else psnr(images.enlarge(image, 4), large)
     return {
-        "width": d.width,
-        "height": d.height,
         "svg_psnr_db": psnr(cairo(text), image),
         "svg_psnr_4x_db": at_4x,
         "bicubic_4x_db": bicubic,
