@@ -39,6 +39,7 @@ from .tracing.regions import Region, Trial, background_of
 from .tracing.tiles import TILE, Target, from_tiles, pairs, pixel_centres, tile_corners, tiles_of
 from .tracing.trace import trace
 from .tracing.welding import drop_invisible, weld
+from .wireframe import seconds_to
 
 # %% ../nbs/02_strokes.ipynb #f80f6b9d
 def overlap(low: Tensor, high: Tensor, x: Tensor) -> Tensor:
@@ -602,7 +603,7 @@ def train(
             files.write(file, to_svg(easel.drawing))
     model = StrokeDrawing.of(easel.drawing, str(target))
     figures = judge.figures(easel.drawing, image, judge.enlarged(target, image))
-    seconds = {f"cpu_seconds_to_{db}_db": judge.seconds_to(db, run.history) for db in (30, 40)}
+    seconds = {f"cpu_seconds_to_{db}_db": seconds_to(db, run.history) for db in (30, 40)}
     figures = {"psnr_db": psnr(render(easel.drawing), image), **figures, **seconds}
     run.results(width=goal.width, height=goal.height)
     run.finish(model, figures, CRITERIA, samples=model.sample(1), cpu_seconds=run.cpu_seconds)
