@@ -250,8 +250,8 @@ def fit(run: Run, net: UNet, data, valid, *, epochs: int, batch_size: int, lr: f
     """Train `net` on the designs `data`, measured on `valid` after each epoch; the best by its loss is kept in `run`. Returns the last."""
     opt = torch.optim.Adam(net.parameters(), lr, fused=run.device.type in ("cpu", "cuda"))
     plateau = ReduceLROnPlateau(opt, factor=0.3, patience=0, threshold=fall)
-    noted = SimpleNamespace(state_dict=plateau.state_dict, load_state_dict=plateau.load_state_dict)
-    net, opt, _, batches = run.prepare(net, opt, noted, designs.loader(data, batch_size))
+    scheduler_state = SimpleNamespace(state_dict=plateau.state_dict, load_state_dict=plateau.load_state_dict)
+    net, opt, _, batches = run.prepare(net, opt, scheduler_state, designs.loader(data, batch_size))
     for _ in run.epochs(epochs):
         for pictures, f_tensor, _ in run.batches(batches):
             sigma = noise * torch.rand(len(pictures), 1, 1, 1, device=pictures.device) ** 2

@@ -380,7 +380,7 @@ def test_the_same_seed_ends_bit_identical():
 
 FIGURES = {"width", "height", "psnr_db", "svg_psnr_db", "svg_psnr_4x_db", "bicubic_4x_db", "gain_over_bicubic_4x_db", "primitives",
            "useless_elements", "svg_bytes", "seconds", "cpu_seconds", "cpu_seconds_to_30_db", "cpu_seconds_to_40_db"}  # fmt: skip
-ONE_TURN = len(strokes.stages_of(1))
+ONE_TURN = 6  # stages
 LITTLE = parts((BOX, [6, 6, 40, 20], 0), (LINE, [6, 52, 53, 26], 2), (RING, [28, 40, 12, 9], 2), (CURVE, [3, 58, 30, 20, 58, 58], 1.5))
 
 

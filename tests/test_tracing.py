@@ -16,7 +16,7 @@ from shapes import INK, WHITE, along, drawing, paper, parts, shape
 from imggen_core import strokes
 from imggen_core.kit import images, training
 from imggen_core.strokes import Target, render
-from imggen_core.tracing import curves, edits, finishing, judge, nearest, tiles, welding
+from imggen_core.tracing import curves, edits, finishing, nearest, tiles, welding
 from imggen_core.tracing.document import cairo, elements, to_svg
 from imggen_core.tracing.drawing import BOX, CURVE, ELLIPSE, FRAME, FREE, LINE, RING, insert, one, pick
 
@@ -211,7 +211,3 @@ def test_welded_strokes_meet_in_one_point_whichever_ends_they_are(f, g):
 # ---- the judge -------------------------------------------------------------------------------------------------------
 
 
-def test_seconds_to_is_the_first_measurement_at_or_above_the_level():
-    history = {"cpu_seconds": [1.0, 2.0, 3.0, 4.0], "psnr_db": [10.0, 30.0, 29.0, 41.0]}
-    assert [judge.seconds_to(level, history) for level in (10, 30, 30.5, 42)] == [1, 2, 4, None]
-    assert judge.seconds_to(30, {}) is None

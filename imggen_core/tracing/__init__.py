@@ -1,1 +1,7 @@
-"""What chapter 02's fit needs beyond the lesson, in plain Python: it imports no chapter."""
+"""What chapter 02's fit needs beyond the lesson, in plain Python. It imports the kit alone, and no chapter.
+
+`drawing` is the ground: shapes as data. On it stand `nearest` and `tiles` (which shape can touch which pixels), and `document` with
+`welding` and `judge` (the file, and what CairoSVG says of it). From a picture to shapes lead `regions`, `ink`, `skeleton` and `curves`,
+which `trace` puts together. `edits` proposes other shapes for those of a drawing, and `finishing` puts a drawing in order. What the
+lesson teaches is handed to those that need it: `trace` gets the painted canvas, `finishing` the least squares (a `Solver`).
+"""

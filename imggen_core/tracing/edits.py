@@ -30,7 +30,11 @@ class Edit:
 
 
 def extended(d: Drawing, i: int, p: np.ndarray) -> np.ndarray:
-    """The numbers of stroke i, carried on along its own line or parabola to the point nearest p."""
+    """The numbers of stroke i, carried on along its own line or parabola to the point nearest p; never shorter.
+
+    The blossom B(u, v) of a quadratic is symmetric, and linear in u and in v; B(a,a), B(a,b), B(b,b) are the control points of the piece
+    from a to b, outside of [0, 1] as well. (Ramshaw 1989.)
+    """
     s = d.shape[i].numpy().astype(float)
     if d.kind[i] == LINE:
         a, v = s[0:2], s[2:4] - s[0:2]
@@ -75,7 +79,7 @@ def continuations(d: Drawing, i: int, j: int, f: int, g: int):
 
 
 def above_fills(d: Drawing, new: Drawing) -> int:
-    """The place in the order just above the fills that hold a shape whole."""
+    """The place in the order just above the fills that hold a shape whole: what was painted over in the middle belongs beneath."""
     mine, theirs = bounds(new)[0], bounds(d)
     holds = ((d.kind == BOX) | (d.kind == ELLIPSE)) & (theirs[:, :2] <= mine[:2] + 3).all(1) & (theirs[:, 2:] >= mine[2:] - 3).all(1)
     return int(holds.nonzero()[-1]) + 1 if holds.any() else 0
@@ -136,8 +140,10 @@ def framed(d: Drawing):
 
 
 def outlined_once(d: Drawing):
-    """Edits: two frames, one just inside the other, that are the two halves of one outline (with the fill between them, if there
-    is one)."""
+    """Edits: two frames, one just inside the other, that are the two halves of one outline (with the fill between them, if there is one).
+
+    An outline that runs along a pixel boundary covers half a pixel on each side, often on two grounds: regions see two pale frames.
+    """
     frames = (d.kind == FRAME).nonzero()[:, 0].tolist()
     for n, i in enumerate(frames):
         for j in frames[n + 1 :]:
@@ -175,9 +181,9 @@ def ringed(d: Drawing):
             for j in strokes:
                 if j in group or not alike(d, i, j) or torch.cdist(e[group].flatten(0, 1), e[j]).min() > 5 + d.shape[i, 6]:
                     continue
-                fit_ = fit_ellipse(np.concatenate([points_on(d, k) for k in [*group, j]]))
-                if fit_ is not None and fit_[1].max() < 1.5 and fit_[0][2:].min() > 1.5:
-                    group, grown, fitted = [*group, j], True, fit_[0]
+                ellipse = fit_ellipse(np.concatenate([points_on(d, k) for k in [*group, j]]))
+                if ellipse is not None and ellipse[1].max() < 1.5 and ellipse[0][2:].min() > 1.5:
+                    group, grown, fitted = [*group, j], True, ellipse[0]
         if fitted is not None:
             yield Edit(group, one(d, RING, fitted, float(d.shape[group, 6].median()), d.colour[i]), max(group))
 
@@ -192,7 +198,7 @@ def rounded_fills(d: Drawing):
 
 
 def cleared(d: Drawing):
-    """Edits: a stroke without the short ones along it that patch it up, with either kind of cap."""
+    """Edits: a stroke without the short ones along it that patch it up (a local minimum often looks so), with either kind of cap."""
     strokes = (d.kind >= LINE).nonzero()[:, 0].tolist()
     for i in strokes:
         way, short = torch.from_numpy(points_on(d, i, 48)).float(), 0.4 * length(d, i)

@@ -28,12 +28,6 @@ def enlarged(target, image: Tensor, scale: int = 4) -> Tensor | None:
     return targets.target(target, (image.shape[2] * scale, image.shape[1] * scale))
 
 
-def seconds_to(goal_db: float, history: dict[str, list[float]]) -> float | None:
-    """CPU seconds until the fit first reached `goal_db`; None if it never did."""
-    rows = zip(history.get("psnr_db", []), history.get("cpu_seconds", []), strict=True)
-    return next((seconds for db, seconds in rows if db >= goal_db), None)
-
-
 def figures(d: Drawing, image: Tensor, large: Tensor | None) -> dict[str, float]:
     """What CairoSVG makes of the drawing's file beside `image` [3,H,W], and at 4× beside `large` [3,4H,4W] (None: not measured, NaN).
 
@@ -43,8 +37,6 @@ def figures(d: Drawing, image: Tensor, large: Tensor | None) -> dict[str, float]
     at_4x = math.nan if large is None else psnr(cairo(text, 4), large)
     bicubic = math.nan if large is None else psnr(images.enlarge(image, 4), large)
     return {
-        "width": d.width,
-        "height": d.height,
         "svg_psnr_db": psnr(cairo(text), image),
         "svg_psnr_4x_db": at_4x,
         "bicubic_4x_db": bicubic,

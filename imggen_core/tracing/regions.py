@@ -78,7 +78,7 @@ def flat_regions(image: Tensor, smallest: int = 12) -> list[Region]:
 
 
 def joined_regions(regions: list[Region], size: tuple[int, int], reach: int = 4) -> list[Region]:
-    """Regions of one colour less than 2·reach pixels apart, as one; `size` = (H, W)."""
+    """Regions of one colour less than 2·reach pixels apart, as one: a cross had cut a card into four; `size` = (H, W)."""
     out = []
     for colour in {tuple(r.colour.tolist()) for r in regions}:
         alike = [r for r in regions if tuple(r.colour.tolist()) == colour]
@@ -93,7 +93,7 @@ def joined_regions(regions: list[Region], size: tuple[int, int], reach: int = 4)
 
 
 def thick_parts(r: Region, size: int = 5) -> list[Region]:
-    """What is left of a region where it is at least `size` pixels thick."""
+    """What is left of a region where it is at least `size` pixels thick: the bars without the axis that they stand on."""
     opened = ndimage.binary_opening(np.pad(r.mask, size), np.ones((size, size)))[size:-size, size:-size]
     parts = regions_in(label(opened, connectivity=1), r.colour, r.x0, r.y0)
     return parts if any(p.mask.shape != r.mask.shape for p in parts) else []
@@ -133,6 +133,19 @@ def shapes_of(r: Region, paper: Drawing) -> list[Drawing]:
         t = float(np.median(runs)) + 0.5
         out.append(one(paper, RING, [cx, cy, w / 2 + 0.2 - t / 2, h / 2 + 0.2 - t / 2], t, r.colour))
     return out
+
+
+@dataclass
+class Trial:
+    """A shape tried on a canvas: where (`at` in the order, `crop`), what comes out, and what it gains: capped, and in plain
+    squared error."""
+
+    shape: Drawing
+    at: int
+    crop: tuple[slice, slice]
+    canvas: Tensor
+    gain: float
+    plain: float
 
 
 def places_for(d: Drawing, new: Drawing) -> list[int]:

@@ -46,8 +46,10 @@ def junctions_at(junction: np.ndarray, path: np.ndarray) -> list[int]:
 
 
 def arcs_of(skeleton: np.ndarray) -> tuple[list[tuple[np.ndarray, list[int]]], np.ndarray]:
-    """Arcs of a skeleton as (pixels [n,2], [junction at the start, at the end]), and the labelled junctions; spurs under 4 pixels
-    are cut off."""
+    """Arcs of a skeleton as (pixels [n,2], [junction at the start, at the end]), and the labelled junctions.
+
+    Thinning leaves short spurs at corners: those under 4 pixels are cut off, and the rest is thinned again.
+    """
     for _ in range(3):
         knots = skeleton & (ndimage.convolve(skeleton.astype(int), EIGHT, mode="constant") > 3)
         junction, pieces = label(knots, connectivity=2), label(skeleton & ~knots, connectivity=2)
@@ -63,7 +65,10 @@ def arcs_of(skeleton: np.ndarray) -> tuple[list[tuple[np.ndarray, list[int]]], n
 
 
 def bridged_junctions(arcs: list, junction: np.ndarray, bridge: int = 7) -> tuple[list, dict[int, np.ndarray]]:
-    """The arcs without bridges (under `bridge` pixels, between two junctions), their junctions renamed, and where each junction is."""
+    """The arcs without bridges (under `bridge` pixels, between two junctions), their junctions renamed, and where each junction is.
+
+    Two strokes that cross at a shallow angle share a bit of skeleton, so that one crossing looks like two junctions with a bridge.
+    """
     name = list(range(junction.max() + 1))
     for path, (a, b) in arcs:
         if a and b and a != b and len(path) < bridge:
@@ -88,9 +93,9 @@ def partners(arcs: list, largest_turn: float = 0.6) -> dict[tuple[int, int], tup
                 aim = angle((q[0] - p[0]) / gap, arrival(p)) if gap > 3 else 0
                 if turn < largest_turn:
                     options.append((turn + 0.5 * aim, (a, e), (b, f)))
-        for _, one_, other in sorted(options):
-            if one_ not in out and other not in out:
-                out[one_], out[other] = other, one_
+        for _, end, other in sorted(options):
+            if end not in out and other not in out:
+                out[end], out[other] = other, end
     return out
 
 
@@ -149,7 +154,7 @@ def bridge_cost(p: np.ndarray, q: np.ndarray, image: np.ndarray, canvas: np.ndar
 
 
 def join_chains(chains: list[Chain], image: np.ndarray, canvas: np.ndarray) -> list[Chain]:
-    """Chains with the gaps bridged, the best first."""
+    """Chains with the gaps bridged, the best first: two of one colour that point at each other across anything but bare paper are one."""
     while True:
         tips = [(n, c.points[::step]) for n, c in enumerate(chains) if not c.closed and len(c.points) >= 5 for step in (1, -1)]
         best = None

@@ -30,9 +30,8 @@ import json, resource, sys
 from imggen_core import strokes
 from imggen_core.kit.run import Run
 run = Run("strokes", folder=sys.argv[2], device="cpu", precision="float32", quiet=True)
-model = strokes.train(run, target=sys.argv[1])
-useless = strokes.useless_elements(model.drawing())
-print(json.dumps({"useless": useless, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+strokes.train(run, target=sys.argv[1])
+print(json.dumps({"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
 """
 WIREFRAME = """
 import sys
@@ -50,7 +49,7 @@ def python(code: str, *words) -> str:
 
 
 def fitted(file, folder) -> dict:
-    """results.json of a fit in a process of its own, with its peak memory and its useless elements."""
+    """results.json of a fit in a process of its own, with its peak memory."""
     last = json.loads(python(STROKES, file, folder).splitlines()[-1])
     return json.loads((folder / "results.json").read_text()) | last
 
@@ -87,7 +86,7 @@ def row(name: str, kind: str, file, elements: int, folder) -> dict:
         "truth": elements,
         "elements/truth": r["primitives"] / elements,
         "4x gain dB": r["svg_psnr_4x_db"] - r["bicubic_4x_db"],
-        "useless": r["useless"],
+        "useless": r["useless_elements"],
         "bytes": r["svg_bytes"],
         "CPU s": r["cpu_seconds"],
         "MB": r["peak_mb"],
@@ -124,7 +123,7 @@ def test_strokes_against_the_naive_decoder(tmp_path):
 def test_a_512_by_512_target(tmp_path):
     r = fitted(ROOT / "data/large.svg", tmp_path / "large")
     names = {"30 dB s": "cpu_seconds_to_30_db", "40 dB s": "cpu_seconds_to_40_db", "SVG dB": "svg_psnr_db", "CPU s": "cpu_seconds",
-             "elements": "primitives", "MB": "peak_mb", "useless": "useless"}  # fmt: skip
+             "elements": "primitives", "MB": "peak_mb", "useless": "useless_elements"}  # fmt: skip
     line = {name: r[key] for name, key in names.items()}
     print("", show.table([{"target": "large 512×512", "truth": truth(ROOT / "data/large.svg")} | line], "one thread, one run"), sep="\n")
     assert line["30 dB s"] <= 25 and line["SVG dB"] >= 45 and line["CPU s"] <= 120 and line["MB"] < 1500 and line["useless"] == 0
