@@ -170,6 +170,15 @@ def test_file_that_is_no_notebook_is_refused_in_one_line(tmp_path, content):
     assert "\n" not in str(refusal.value)
 
 
+def test_a_notebook_that_names_no_kernel_runs_and_gets_its_parameters(tmp_path):
+    source = notebook(tmp_path / "n.ipynb", code("a = 1", "parameters"), "print(a)")
+    bare = nbformat.read(source, as_version=4)
+    del bare.metadata["kernelspec"]
+    nbformat.write(bare, source)
+    made = nbformat.read(run_notebook(source, tmp_path / "out", {"a": 5}, timeout=120, retries=0), as_version=4)
+    assert made.cells[-1].outputs[0].text == "5\n"
+
+
 def test_parameters_are_read_without_running_the_cell(tmp_path):
     cell = code('steps = 3  # how many\nlr: float = 1e-3\nsizes = [8, 16]\nname = "x"\nsize = None', "parameters")
     assert parameters_of(notebook(tmp_path / "n.ipynb", cell)) == {"steps": 3, "lr": 1e-3, "sizes": [8, 16], "name": "x", "size": None}

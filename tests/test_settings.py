@@ -35,8 +35,8 @@ def course(tmp_path, monkeypatch):
 
 def test_all_chapters_are_listed_in_order():
     chapters = settings.chapters()
-    assert [chapter.number for chapter in chapters.values()] == list(range(1, 22))
-    assert list(chapters)[:3] == ["wireframe", "strokes", "population"] and list(chapters)[-1] == "innovation"
+    assert [chapter.number for chapter in chapters.values()] == list(range(1, len(chapters) + 1))
+    assert list(chapters)[:3] == ["wireframe", "strokes", "population"]
     for name, chapter in chapters.items():
         assert chapter.name == name and chapter.about and chapter.notebook.name == f"{chapter.number:02d}_{name}.ipynb"
         if chapter.ready:

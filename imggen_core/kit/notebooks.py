@@ -100,7 +100,8 @@ def run_notebook(chapter_or_path, out_dir, parameters=None, scale="laptop", time
     if failure.get("ename") == "InputError":
         raise InputError(failure["message"])
     again = "" if failure["kind"] == "cell" or not retries else f", {retries + 1} times"
-    raise RunFailed(f"{shown(source)}: {failure['message']}{again} — the executed notebook is {shown(job['result'])}")
+    where = f" — the executed notebook is {shown(job['result'])}" if Path(job["result"]).is_file() else ""
+    raise RunFailed(f"{shown(source)}: {failure['message']}{again}{where}")
 
 
 def notebook_of(name: str) -> Path:
@@ -256,7 +257,8 @@ def _child(job: dict) -> None:
     source = Path(job["source"])
     try:
         papermill.execute_notebook(
-            source, job["result"], job["parameters"], kernel_name="python3", progress_bar=False, cwd=source.parent, start_timeout=120
+            source, job["result"], job["parameters"], kernel_name="python3", language="python",
+            progress_bar=False, cwd=source.parent, start_timeout=120,
         )
         failure = None
     except PapermillExecutionError as error:

@@ -247,7 +247,7 @@ def one_line(value: Any) -> str:
 
 
 def text_of(number: float) -> str:
-    return f"{int(number)}" if number == int(number) and abs(number) < 1e15 else f"{number:g}"
+    return f"{int(number)}" if isinstance(number, int) or number == int(number) and abs(number) < 1e15 else f"{number:g}"
 
 
 Seed = Annotated[int, Whole(1 - 2**53, 2**53 - 1, "the same seed, the same result")]
