@@ -292,7 +292,7 @@ def normal_equations(d: Drawing, target: Target, active: Tensor, tiles: Tensor):
 
 # %% ../nbs/02_strokes.ipynb #89f902b8
 def apply_step(d: Drawing, active: Tensor, step: Tensor) -> Drawing:
-    """`d` with the active shapes apply_step by `step` [A,10], at most two pixels, and kept in range (width ≥ 0.3, radii ≥ 0.5, x0 ≤ x1)."""
+    """`d` with the active shapes moved by `step` [A,10], at most two pixels, and kept in range (width ≥ 0.3, radii ≥ 0.5, x0 ≤ x1)."""
     shape, colour = d.shape.clone(), d.colour.clone()
     shape[active] += step[:, :NUMBERS].clamp(-2, 2)
     colour[active] = (colour[active] + step[:, NUMBERS:].clamp(-0.3, 0.3)).clamp(0, 1)
