@@ -28,7 +28,7 @@ def step_seconds(make: Callable[[], nn.Module], inputs: torch.Tensor, loss: Call
     device = inputs.device
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     plain, ours = make().to(device), make().to(device, memory_format=torch.channels_last)
-    half = settings.bfloat16_units() if device.type == "cpu" else True
+    half = device.type != "cpu" or bool(settings.bfloat16_units())
     contestants = {"float32": (plain, torch.optim.Adam(plain.parameters()), False),
                    "ours": (ours, torch.optim.Adam(ours.parameters(), fused=True), half)}  # fmt: skip
     seconds = {name: [] for name in contestants}
