@@ -27,6 +27,8 @@ from .kit.run import Run
 from .kit.sampler import Sampler, Slider, generator, noise
 from .kit.settings import DATA, InputError
 from .kit.training import one_thread
+
+# %% ../nbs/02_strokes.ipynb #a7e97071
 from .tracing import edits, finishing, judge, regions
 from .tracing.document import cairo, elements, to_svg
 from imggen_core.tracing.drawing import (
@@ -86,7 +88,7 @@ def band(distance: Tensor, width: Tensor, normal, slopes: bool):
     near, far = edge_length(width / 2 - distance, *normal), edge_length(-width / 2 - distance, *normal)
     return cover, far - near, (near + far) / 2
 
-
+# %% ../nbs/02_strokes.ipynb #c20bb6b8
 def cover_stroke(basis, rx, ry, tangent, ends, width, rounded, slopes):
     """Coverage of strokes from the nearest centre-line point: `basis` weights of the control points, offset r from it, unit tangent,
     and for both ends (distance beyond it, outward tangent)."""
@@ -156,7 +158,7 @@ def cover_frame(s: Tensor, x: Tensor, y: Tensor, rounded: Tensor, slopes=False):
     widen = ((outer_slopes + inner_slopes) * torch.tensor([-0.5, -0.5, 0.5, 0.5])[:, None]).sum(1, keepdim=True)
     return outer - inner, torch.cat([outer_slopes - inner_slopes, widen], 1)
 
-
+# %% ../nbs/02_strokes.ipynb #8e0e73e2
 def cover_ellipse(s: Tensor, x: Tensor, y: Tensor, rounded: Tensor, slopes=False):
     """Coverage of filled ellipses and its slopes [M,4,Q]; a radius moves the boundary point (u, v) outward by u or v."""
     distance, nx, ny, u, v = ellipse_distance(s, x, y)
@@ -167,7 +169,7 @@ def cover_ellipse(s: Tensor, x: Tensor, y: Tensor, rounded: Tensor, slopes=False
     edge = edge_length(distance, *normal)
     return cover, torch.stack([edge * nx, edge * ny, edge * nx * u, edge * ny * v], 1)
 
-
+# %% ../nbs/02_strokes.ipynb #035ecf7b
 def cover_ring(s: Tensor, x: Tensor, y: Tensor, rounded: Tensor, slopes=False):
     """Coverage of stroked ellipses and its slopes [M,5,Q]."""
     distance, nx, ny, u, v = ellipse_distance(s, x, y)
@@ -217,7 +219,7 @@ def paint(d: Drawing, corners: Tensor, t: Tensor, i: Tensor, cover: Tensor, laye
         above[t[m]] = shows[m] * (1 - cover[m][:, None])
     return canvas, under, shows
 
-
+# %% ../nbs/02_strokes.ipynb #63034294
 def render(d: Drawing) -> Tensor:
     """The picture [3,H,W] in [0,1]; differentiable with respect to `shape` and `colour`."""
     out = []
@@ -266,7 +268,7 @@ def add_products(normal: Tensor, slopes: Tensor, t: Tensor, i: Tensor) -> None:
             where = (who[:, :, None] * len(normal) + who[:, None]).flatten()
             normal.flatten(0, 1).index_add_(0, where, product.reshape(-1, COLUMNS, COLUMNS))
 
-
+# %% ../nbs/02_strokes.ipynb #380cced6
 def normal_equations(d: Drawing, target: Target, active: Tensor, tiles: Tensor):
     """JᵀJ [10A,10A] and Jᵀr [10A] of the A active shapes (a mask) over some tiles, and the squared error."""
     rank, n = active.cumsum(0) - 1, int(active.sum())
@@ -320,7 +322,7 @@ def levenberg_marquardt(d: Drawing, target: Target, active: Tensor, free: Tensor
         damping *= 8
     return None
 
-
+# %% ../nbs/02_strokes.ipynb #b4573d79
 def refine(
     d: Drawing, target: Target, steps=10, active: Tensor | None = None, colours=True, frozen: Tensor | None = None, least=1e-3
 ) -> Drawing:
@@ -379,7 +381,7 @@ def best_fill(r: Region, d: Drawing, canvas: Tensor, image: Tensor) -> Trial | N
     simple = lambda p: p.plain - 0.02 * abs(p.plain) * (int(p.shape.kind[0]) in (FRAME, RING))  # a filled shape has fewer numbers
     return max((p for p in good if p.gain > 0.8 * most), key=simple, default=None)
 
-
+# %% ../nbs/02_strokes.ipynb #498392e9
 def propose_fills(image: Tensor, d: Drawing) -> Drawing:
     """Explain the flat regions of `image` [3,H,W] by boxes, ellipses, frames and rings."""
     canvas, found = render(d), regions.flat_regions(image)
@@ -453,7 +455,7 @@ def simplify(d: Drawing, target: Target, proposers) -> Drawing:
 # %% ../nbs/02_strokes.ipynb #ef516e47
 SOLVER = finishing.Solver(refine, squared_error, worth, PRICE)
 
-
+# %% ../nbs/02_strokes.ipynb #b901a076
 class Fitter:
     """The stages of a fit to `target`: each takes a drawing and returns a better one. `jitter` is a factor on the tracing's tolerance."""
 
@@ -578,7 +580,7 @@ CRITERIA = {
     "useless_elements": ("<=", 0.0),
 }
 
-
+# %% ../nbs/02_strokes.ipynb #7bdaa1b1
 @validated
 def train(
     run: Run,
