@@ -21,7 +21,7 @@ from torch.optim import Adam
 from torch.utils.checkpoint import checkpoint
 
 from .kit import images, targets
-from .kit.parameters import LearningRate, OneOf, PictureSize, Real, Several, Target, Whole, validated
+from .kit.parameters import Flag, LearningRate, OneOf, PictureSize, Real, Several, Target, Whole, validated
 from .kit.run import Run
 from .kit.sampler import Sampler, Slider, noise
 
@@ -290,7 +290,7 @@ def train(run: Run, *, target: Target = "data/wireframe.svg",
           batch_pixels: Annotated[int, Whole(1, 10**7, "what a coordinate network looks at in one step", "pixels")] = 2048,
           goal_db: Annotated[float, Real(0, 100, "good enough: a training stops here", "dB")] = 41.0,
           progress_every: Annotated[int, Whole(1, 10**9, "between two progress pictures", "steps")] = 100,
-          optimize_memory: bool = False) -> dict[str, nn.Module]:
+          optimize_memory: Annotated[bool, Flag("compute activations again: less memory, more time")] = False) -> dict[str, nn.Module]:
     """Train each of `models` on the picture at `target`, each as a part of `run`; returns them by name and writes results.json."""
     image = targets.target(target, image_size)
     _, height, width = image.shape

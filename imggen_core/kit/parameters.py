@@ -14,6 +14,7 @@ import functools
 import inspect
 import math
 import os
+import sys
 import typing
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
@@ -303,10 +304,22 @@ class Names(dict):
                 return self.value(node.value)
             for alias in node.names if isinstance(node, ast.ImportFrom) else ():
                 if name == (alias.asname or alias.name):
-                    if node.module.split(".")[-1] in ("parameters", "typing"):
-                        return globals().get(alias.name) or getattr(typing, alias.name)
-                    return Names(self.module.with_name(node.module.split(".")[-1] + ".py"))[alias.name]
+                    return self.imported(node, alias.name)
         raise KeyError(name)
+
+    def __getattr__(self, name: str) -> Any:
+        return self[name]  # a module's constant: `designs.GOALS`
+
+    def imported(self, node: ast.ImportFrom, name: str) -> Any:
+        """What `from … import name` brings: a module of this library as its Names, or what stands in one."""
+        if node.module == "typing":
+            return getattr(typing, name)
+        place = self.module.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+        if place.name == "kit" and name == "parameters":
+            return sys.modules[__name__]
+        if place.parts[-2:] == ("kit", "parameters"):
+            return globals()[name]
+        return Names(place / f"{name}.py") if (place / f"{name}.py").is_file() else Names(place.with_suffix(".py"))[name]
 
 
 def like(default: Any) -> Parameter:

@@ -8,7 +8,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import files, images, settings
+from . import files, settings
 from .settings import InputError, nearest
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ def save(model: "torch.nn.Module", folder, card: str = "", samples=None, module:
     PIL picture; `module` names the model's module where the class is being defined in a notebook ("imggen_core.wireframe").
     """
     from torch.nn.parallel import DistributedDataParallel
+
+    from . import images
 
     folder, model = Path(folder), model.module if isinstance(model, DistributedDataParallel) else model
     cls, config = type(model), getattr(model, "_hub_mixin_config", None) or {}
