@@ -13,7 +13,7 @@ CANDIDATES := $(or $(PYTHON),python3.11 python3.12 python3.13 python3 python)
 help:
 	@echo "make run      install, then draw data/wireframe.svg from noise: chapters 01 and 02 (about 4 minutes)"
 	@echo "make lab      open the labs in JupyterLab"
-	@echo "make test     run every test, and every notebook at smoke scale (about 8 minutes; WORKERS=4 with four cores or more)"
+	@echo "make test     run every test, and every notebook at smoke scale (about 10 minutes; WORKERS=4 with four cores or more)"
 	@echo "make bench    measure the chapters' criteria (long)"
 	@echo "make install  only create .venv"
 	@echo "make export   nbs/*.ipynb -> imggen_core/*.py"
