@@ -11,6 +11,7 @@ Modules:
 - `imggen_core.kit.show`: Every figure of the course in one look: pictures large enough to see, curves with their names at their ends, tables.
 - `imggen_core.kit.state`: The saved state of a run: a folder step-N with safetensors and JSON, written whole or not at all, and never unpickled.
 - `imggen_core.kit.svg_cairo`: CairoSVG's side of `kit.svg`: measures and draws one SVG. Run as a script it is the child process that holds the limits.
+- `imggen_core.tracing.outlines`: Filled paths: outlines of lines and quadratic curves, how much of each pixel they cover, and how that changes with their points.
 - `imggen_core.worlds.scenes`: Game scenes: tile-map screenshots with exact labels, a pure function of (seed, index). A tile has a tenth of a scene's shorter side."""
 
 __version__ = "0.1.0"

@@ -7,8 +7,8 @@ __all__ = ['COVER', 'PRICE', 'SOLVER', 'CRITERIA', 'overlap', 'cover_box', 'trap
            'cover_stroke', 'round_stroke', 'cover_line', 'cover_curve', 'cover_frame', 'cover_ellipse', 'cover_ring',
            'coverage', 'paint', 'render', 'jacobian', 'cover_tiles', 'squared_error', 'add_products',
            'normal_equations', 'apply_step', 'levenberg_marquardt', 'refine', 'share_of', 'try_fill', 'best_fill',
-           'propose_fills', 'worth', 'prune', 'try_edit', 'simplify', 'Fitter', 'jitter_of', 'fit', 'StrokeDrawing',
-           'train', 'evaluate']
+           'propose_fills', 'worth', 'prune', 'try_edit', 'simplify', 'layers', 'Fitter', 'jitter_of', 'fit',
+           'StrokeDrawing', 'train', 'evaluate']
 
 # %% ../nbs/02_strokes.ipynb #7397335c
 from dataclasses import replace
@@ -32,10 +32,12 @@ from .kit.training import one_thread
 from .tracing import edits, finishing, judge, regions
 from .tracing.document import cairo, elements, to_svg
 from imggen_core.tracing.drawing import (
-    BOX, COLUMNS, CURVE, ELLIPSE, FRAME, FREE, LINE, NUMBERS, RING, Drawing, Easel, blank, bounds, crop_of, insert, mask_of, meets,
+    BOX, COLUMNS, CURVE, ELLIPSE, FRAME, FREE, LINE, NUMBERS, PATH, RING, Drawing, Easel, blank, bounds, crop_of, insert, mask_of, meets,
     numbers_in, pick,
 )  # fmt: skip
 from .tracing.edits import Edit
+from .tracing.contours import outlined
+from .tracing.outlines import cover_path
 from .tracing.nearest import ellipse_distance, nearest_t, unit
 from .tracing.regions import Region, Trial, background_of
 from .tracing.tiles import TILE, Target, from_tiles, pairs, pixel_centres, tile_corners, tiles_of
@@ -194,6 +196,10 @@ def coverage(d: Drawing, i: Tensor, x: Tensor, y: Tensor, slopes=False):
             covers.append(c)
             if slopes:
                 moves[m[:, None], FREE[kind].nonzero()[:, 0]] = g
+    for s in i[d.kind[i] == PATH].unique().tolist():  # a path has no slopes here: `outlines` knows those of its points
+        m = (i == s).nonzero()[:, 0]
+        order.append(m)
+        covers.append(cover_path(d, s, x[m], y[m]))
     covers = torch.cat(covers)[torch.cat(order).argsort()] if covers else torch.zeros(0, x.shape[1])
     return (covers, moves) if slopes else covers
 
@@ -453,7 +459,13 @@ def simplify(d: Drawing, target: Target, proposers) -> Drawing:
             return d
 
 # %% ../nbs/02_strokes.ipynb #ef516e47
-SOLVER = finishing.Solver(refine, squared_error, worth, PRICE)
+def layers(d: Drawing, target: Target) -> tuple:
+    """The pairs (t, i) of tiles and shapes, their coverage, the canvas, what is under each pair and how much of it shows."""
+    t, i, cover, _, _ = cover_tiles(d, target.corners)
+    return t, i, cover, *paint(d, target.corners, t, i, cover, layers=True)
+
+
+SOLVER = finishing.Solver(refine, squared_error, layers, worth, PRICE)
 
 # %% ../nbs/02_strokes.ipynb #b901a076
 class Fitter:
@@ -472,6 +484,12 @@ class Fitter:
         """Trace what is missing; refine; leave out what is not worth its price."""
         new = trace(self.target.image, render(d), d, tolerance=0.9 * self.jitter, agree=agree)
         return prune(refine(new, self.target, 8), self.target) if len(new) > len(d) else d
+
+    def outlines(self, d: Drawing) -> Drawing:
+        """Filled outlines (and strokes for what they miss) in the place of all that, where they cost less than half."""
+        cost = lambda d: squared_error(d, self.target) + PRICE * numbers_in(d)
+        new = self.strokes(outlined(self.target, SOLVER))
+        return new if cost(new) < cost(d) / 2 else d
 
     def order_and_caps(self, d: Drawing) -> Drawing:
         """Shapes beneath others where that serves, and each stroke's better kind of cap."""
@@ -499,9 +517,9 @@ class Fitter:
     def stages(self, turns: int) -> list[tuple]:
         """The stages by name: fills once; `turns` times strokes and merges; then tidying up."""
         thin = partial(self.strokes, agree=2)  # what is left after the first turn is thin and pale
-        first = [("fills", self.fills), ("strokes", self.strokes), ("order and caps", self.order_and_caps), ("merge", self.merge)]
+        first = [("fills", self.fills), ("strokes", self.strokes), ("outlines", self.outlines), ("order and caps", self.order_and_caps), ("merge", self.merge)]
         later = [("strokes", thin), ("merge", self.merge)] * max(turns - 1, 0)
-        return [*first[: 4 if turns else 1], *later, ("tidy", self.tidy), ("finish", self.finish)]
+        return [*first[: 5 if turns else 1], *later, ("tidy", self.tidy), ("finish", self.finish)]
 
 # %% ../nbs/02_strokes.ipynb #42579978
 def jitter_of(seed: int) -> float:

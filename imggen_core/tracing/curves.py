@@ -103,3 +103,12 @@ def longest_prefixes(points: np.ndarray, tolerance: float) -> list[np.ndarray]:
 def pieces_of(points: np.ndarray, tolerance: float) -> list[np.ndarray]:
     """The fewer of the prefixes seen from the front and from the back."""
     return min(longest_prefixes(points, tolerance), longest_prefixes(points[::-1], tolerance), key=len)
+
+
+def evenly(points: np.ndarray, step: float) -> np.ndarray:
+    """A closed way through `points`, the last beside the first, walked in steps of about `step`."""
+    way = np.concatenate([points, points[:1]])
+    far = np.r_[0, np.linalg.norm(np.diff(way, axis=0), axis=1).cumsum()]
+    n = max(int(round(far[-1] / step)), 8)
+    at = np.arange(n) * far[-1] / n
+    return np.stack([np.interp(at, far, way[:, k]) for k in (0, 1)], 1)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from ..kit import svg
-from .drawing import BOX, ELLIPSE, FRAME, LINE, RING, Drawing, bounds, ends, meets
+from .drawing import BOX, CURVE, ELLIPSE, FRAME, LINE, PATH, RING, Drawing, bounds, ends, is_stroke, meets
+from .outlines import outline_of, path_data
 
 
 def hex_colour(colour: Tensor) -> str:
@@ -18,8 +19,11 @@ def element(d: Drawing, i: int, **style) -> str:
     """The SVG element of shape `i`; `style` overrides attributes."""
     kind, (a, b, c, e, f, g, width) = int(d.kind[i]), d.shape[i].tolist()
     colour = hex_colour(d.colour[i])
+    if kind == PATH:
+        mine = d.knots[:, 0] == i
+        return svg.element("path", d=path_data(outline_of(d.points[mine], d.knots[mine])), fill=colour, **style)
     style = {"fill": colour} | style if kind in (BOX, ELLIPSE) else {"fill": "none", "stroke": colour, "stroke_width": width} | style
-    if kind >= LINE and d.round[i]:
+    if kind in (LINE, CURVE) and d.round[i]:
         style["stroke_linecap"] = "round"
     if kind in (BOX, FRAME):
         return svg.element("rect", x=a, y=b, width=c - a, height=e - b, **style)
@@ -56,7 +60,7 @@ def filled_by(d: Drawing, i: int, alone: set[int]) -> int | None:
 def follows(d: Drawing, a: int, b: int) -> bool:
     """Whether stroke b is of the ink of stroke a and starts where that ends."""
     same = torch.cat([ends(d)[a, 1] - ends(d)[b, 0], d.colour[a] - d.colour[b], d.shape[a, 6:] - d.shape[b, 6:]]).abs().max() < 1e-4
-    return bool(same and d.kind[a] >= LINE and d.kind[b] >= LINE and d.round[a] == d.round[b])
+    return bool(same and is_stroke(d)[[a, b]].all() and d.round[a] == d.round[b])
 
 
 def path(d: Drawing, strokes: list[int]) -> str:

@@ -5,14 +5,14 @@ Every function makes a new drawing out of an old one, and leaves the old one as 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-BOX, FRAME, ELLIPSE, RING, LINE, CURVE = range(6)
-KINDS = ("box", "frame", "ellipse", "ring", "line", "curve")
+BOX, FRAME, ELLIPSE, RING, LINE, CURVE, PATH = range(7)
+KINDS = ("box", "frame", "ellipse", "ring", "line", "curve", "path")
 NUMBERS = 7  # of a shape; the last is the stroke's width
 COLUMNS = NUMBERS + 3  # and its colour: all that can be solved for
 FREE = torch.tensor(
@@ -23,6 +23,7 @@ FREE = torch.tensor(
         [1, 1, 1, 1, 0, 0, 1],
         [1, 1, 1, 1, 0, 0, 1],
         [1, 1, 1, 1, 1, 1, 1],
+        [0, 0, 0, 0, 0, 0, 0],
     ],
     dtype=torch.bool,
 )  # which ones a kind has
@@ -31,7 +32,11 @@ FREE = torch.tensor(
 @dataclass(eq=False)
 class Drawing:
     """N shapes on a background, bottom first: `kind` [N] long, `shape` [N,7] in pixels, `colour` [N,3] in [0,1], `round` [N] bool
-    (round caps)."""
+    (round caps).
+
+    A path's numbers are its bounding box; what it is stands in `points` [P,2] (pixels) and `knots` [P,3] long: the shape that a point
+    belongs to, the loop of its outline, and 1 where the outline goes through the point (0: the point pulls it, see `outlines`).
+    """
 
     width: int
     height: int
@@ -40,6 +45,8 @@ class Drawing:
     shape: Tensor
     colour: Tensor
     round: Tensor
+    points: Tensor = field(default_factory=lambda: torch.zeros(0, 2))
+    knots: Tensor = field(default_factory=lambda: torch.zeros(0, 3, dtype=torch.long))
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -54,7 +61,14 @@ def blank(width: int, height: int, background: Tensor) -> Drawing:
 def pick(d: Drawing, index) -> Drawing:
     """The shapes at `index` (a mask, a slice, or indices in a new order)."""
     index = index if isinstance(index, slice | Tensor) else torch.tensor(index, dtype=torch.long)
-    return replace(d, kind=d.kind[index], shape=d.shape[index], colour=d.colour[index], round=d.round[index])
+    new = replace(d, kind=d.kind[index], shape=d.shape[index], colour=d.colour[index], round=d.round[index])
+    if not len(d.points):
+        return new
+    came_from = torch.arange(len(d))[index]
+    mine = [(d.knots[:, 0] == i).nonzero()[:, 0] for i in came_from.tolist()]
+    knots = d.knots[torch.cat(mine)] if mine else d.knots[:0]
+    knots[:, 0] = torch.arange(len(new)).repeat_interleave(torch.tensor([len(m) for m in mine], dtype=torch.long))
+    return replace(new, points=d.points[torch.cat(mine)] if mine else d.points[:0], knots=knots)
 
 
 def insert(d: Drawing, new: Drawing, at: int | None = None) -> Drawing:
@@ -63,7 +77,10 @@ def insert(d: Drawing, new: Drawing, at: int | None = None) -> Drawing:
     both = {
         name: torch.cat([getattr(d, name)[:at], getattr(new, name), getattr(d, name)[at:]]) for name in ("kind", "shape", "colour", "round")
     }
-    return replace(d, **both)
+    old, fresh = d.knots.clone(), new.knots.clone()
+    old[:, 0] += len(new) * (old[:, 0] >= at)
+    fresh[:, 0] += at
+    return replace(d, **both, points=torch.cat([d.points, new.points]), knots=torch.cat([old, fresh]))
 
 
 def one(d: Drawing, kind: int, numbers, width: float = 0.0, colour: Tensor | None = None, rounded=False) -> Drawing:
@@ -72,12 +89,23 @@ def one(d: Drawing, kind: int, numbers, width: float = 0.0, colour: Tensor | Non
     shape[0, : len(numbers)] = torch.as_tensor(np.asarray(numbers, dtype=np.float32))
     shape[0, 6] = float(width)
     colour = torch.zeros(3) if colour is None else colour
-    return replace(d, kind=torch.tensor([kind]), shape=shape, colour=colour.clone()[None], round=torch.tensor([bool(rounded)]))
+    return replace(
+        blank(d.width, d.height, d.background),
+        kind=torch.tensor([kind]),
+        shape=shape,
+        colour=colour.clone()[None],
+        round=torch.tensor([bool(rounded)]),
+    )
+
+
+def is_stroke(d: Drawing) -> Tensor:
+    """[N] bool: lines and curves."""
+    return (d.kind == LINE) | (d.kind == CURVE)
 
 
 def numbers_in(d: Drawing) -> int:
     """How many numbers a drawing takes, colours included."""
-    return int(FREE[d.kind].sum()) + 3 * len(d)
+    return int(FREE[d.kind].sum()) + 3 * len(d) + 2 * len(d.points)
 
 
 def mask_of(n: int, which) -> Tensor:
@@ -141,7 +169,7 @@ class Easel:
         self.drawing = d
 
     def state_dict(self) -> dict:
-        return {name: getattr(self.drawing, name) for name in ("background", "kind", "shape", "colour", "round")}
+        return {name: getattr(self.drawing, name) for name in ("background", "kind", "shape", "colour", "round", "points", "knots")}
 
     def load_state_dict(self, state: dict) -> None:
         self.drawing = replace(self.drawing, **{name: value.cpu() for name, value in state.items()})

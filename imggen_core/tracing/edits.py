@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from .curves import angle, fit_curve, fit_ellipse, fit_line
-from .drawing import BOX, CURVE, ELLIPSE, FRAME, LINE, RING, Drawing, bounds, ends, insert, length, one, outward, pick, points_on
+from .drawing import BOX, CURVE, ELLIPSE, FRAME, LINE, RING, Drawing, bounds, ends, insert, is_stroke, length, one, outward, pick, points_on
 
 
 @dataclass
@@ -87,7 +87,7 @@ def above_fills(d: Drawing, new: Drawing) -> int:
 
 def joined_strokes(d: Drawing):
     """Edits: two strokes that are one."""
-    strokes, found = (d.kind >= LINE).nonzero()[:, 0].tolist(), []
+    strokes, found = is_stroke(d).nonzero()[:, 0].tolist(), []
     for n, i in enumerate(strokes):
         for j in strokes[n + 1 :]:
             if alike(d, i, j):
@@ -173,7 +173,7 @@ def united_boxes(d: Drawing):
 
 def ringed(d: Drawing):
     """Edits: strokes that touch one another and lie on one ellipse."""
-    strokes, e = (d.kind >= LINE).nonzero()[:, 0].tolist(), ends(d)
+    strokes, e = is_stroke(d).nonzero()[:, 0].tolist(), ends(d)
     for i in strokes:
         group, grown, fitted = [i], True, None
         while grown:
@@ -199,7 +199,7 @@ def rounded_fills(d: Drawing):
 
 def cleared(d: Drawing):
     """Edits: a stroke without the short ones along it that patch it up (a local minimum often looks so), with either kind of cap."""
-    strokes = (d.kind >= LINE).nonzero()[:, 0].tolist()
+    strokes = is_stroke(d).nonzero()[:, 0].tolist()
     for i in strokes:
         way, short = torch.from_numpy(points_on(d, i, 48)).float(), 0.4 * length(d, i)
         beside = lambda j: torch.cdist(torch.from_numpy(points_on(d, j, 3)).float(), way).amin(1).max() < d.shape[i, 6] + 4  # noqa: B023
@@ -210,7 +210,7 @@ def cleared(d: Drawing):
 
 def other_caps(d: Drawing):
     """Edits: a stroke with the other kind of cap, its ends moved by half a width so that it covers the same."""
-    for i in (d.kind >= LINE).nonzero()[:, 0].tolist():
+    for i in is_stroke(d).nonzero()[:, 0].tolist():
         new = pick(d, [i])
         new = replace(new, shape=new.shape.clone(), round=~new.round)
         by = outward(d)[i] * d.shape[i, 6] / 2 * (1 if d.round[i] else -1)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .drawing import BOX, ELLIPSE, FRAME, FREE, NUMBERS, RING, Drawing, bounds, mask_of, meets, pick
+from .drawing import BOX, ELLIPSE, FRAME, FREE, NUMBERS, RING, Drawing, bounds, is_stroke, mask_of, meets, pick
 from .tiles import Target, tiles_of
 
 
@@ -20,11 +20,13 @@ class Solver:
     """What the lesson teaches and these functions need.
 
     refine(d, target, steps, active, colours, frozen, least) -> Drawing; squared_error(d, target, tiles) -> float;
-    worth(d, target) -> [N]; price: the squared error that one number of a shape must save.
+    layers(d, target) -> (t, i, cover, canvas, under, shows), as `cover_tiles` and `paint` tell them; worth(d, target) -> [N];
+    price: the squared error that one number of a shape must save.
     """
 
     refine: Callable[..., Drawing]
     squared_error: Callable[..., float]
+    layers: Callable[[Drawing, Target], tuple]
     worth: Callable[[Drawing, Target], Tensor]
     price: float
 
@@ -60,7 +62,7 @@ def drop_and_refit(d: Drawing, target: Target, solver: Solver, most: int = 12) -
             if name in tried or value[i] > 40:
                 continue
             tried.add(name)
-            near = meets(bounds(d), bounds(d)[i] + torch.tensor([-3, -3, 3, 3])) & ((d.kind >= RING) | (d.kind == BOX))
+            near = meets(bounds(d), bounds(d)[i] + torch.tensor([-3, -3, 3, 3])) & ((d.kind == BOX) | (d.kind == RING) | is_stroke(d))
             keep = torch.arange(len(d)) != i
             new = solver.refine(pick(d, keep), target, 8, near[keep])
             tiles = torch.cat([tiles_of(d, target, ~keep | near), tiles_of(new, target, near[keep])]).unique()

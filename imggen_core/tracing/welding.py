@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .document import cairo, elements, follows, to_svg
-from .drawing import CURVE, LINE, Drawing, ends, length, mask_of, outward, pick
+from .drawing import CURVE, LINE, Drawing, ends, is_stroke, length, mask_of, outward, pick
 
 
 def file_error(d: Drawing, image: Tensor) -> float:
@@ -60,7 +60,7 @@ def weld(d: Drawing, image: Tensor, slack: float) -> Drawing:
     """Make one path of strokes of one ink whose ends meet, the closest first, where the file's squared error rises by less than `slack`."""
     now, tried = file_error(d, image), set()
     while True:
-        e, strokes, options = ends(d), (d.kind >= LINE).nonzero()[:, 0].tolist(), []
+        e, strokes, options = ends(d), is_stroke(d).nonzero()[:, 0].tolist(), []
         for a, b in [(a, b) for a in strokes for b in strokes if a < b]:
             if (d.colour[a] - d.colour[b]).abs().max() < 0.06 and (d.shape[a, 6] - d.shape[b, 6]).abs() < 0.25:
                 gaps = [(float((e[a, f] - e[b, g]).norm()), a, f, b, g) for f in (0, 1) for g in (0, 1)]
