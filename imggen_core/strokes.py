@@ -465,7 +465,7 @@ def layers(d: Drawing, target: Target) -> tuple:
     return t, i, cover, *paint(d, target.corners, t, i, cover, layers=True)
 
 
-SOLVER = finishing.Solver(refine, squared_error, layers, worth, PRICE)
+SOLVER = finishing.Solver(refine, squared_error, layers, render, worth, PRICE)
 
 # %% ../nbs/02_strokes.ipynb #b901a076
 class Fitter:

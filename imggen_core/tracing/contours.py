@@ -7,9 +7,10 @@ import torch
 from skimage.measure import find_contours
 
 from .curves import corners_of, evenly, fit_curve, fit_line, longest_prefixes
-from .drawing import Drawing, blank, insert
+from .drawing import FREE, Drawing, blank, insert, pick
+from .knots import adapt, cost
 from .outlines import Outline, as_shape, refine_outlines
-from .patches import Patch, patches_of
+from .patches import Patch, missing, patches_of
 from .regions import background_of
 from .tiles import Target
 
@@ -61,12 +62,35 @@ def smoothed(points: np.ndarray, knot: np.ndarray, slack: float = 0.6) -> tuple[
     return points[~drop], knot[~drop]
 
 
-def outlined(target: Target, solver) -> Drawing:
-    """A drawing of filled paths, refined."""
-    background = background_of(target.image)
-    d = blank(target.width, target.height, background)
-    for p in patches_of(target.image, background):
+def with_patches(d: Drawing, patches: list[Patch]) -> Drawing:
+    """`d` with a path for each patch on top."""
+    for p in patches:
         o = outline_through(p)
         if o is not None:
             d = insert(d, as_shape(d, o, torch.from_numpy(p.colour).float()))
-    return refine_outlines(d, target, solver)
+    return d
+
+
+def worthwhile(d: Drawing, target: Target, solver) -> Drawing:
+    """`d` without the shapes that save less than their numbers cost, the least first."""
+    while len(d):
+        numbers = FREE[d.kind].sum(1) + 3 + 2 * torch.bincount(d.knots[:, 0], minlength=len(d))
+        gain = solver.worth(d, target) - solver.price * numbers
+        if gain.min() >= 0:
+            break
+        d = pick(d, torch.arange(len(d)) != gain.argmin())
+    return d
+
+
+def outlined(target: Target, solver, rounds: int = 3) -> Drawing:
+    """A drawing of filled paths: the patches of the picture, then, again and again, what is still missing."""
+    background = background_of(target.image)
+    d = with_patches(blank(target.width, target.height, background), patches_of(target.image, background))
+    d = adapt(refine_outlines(d, target, solver), target, solver)
+    for _ in range(rounds):
+        new = with_patches(d, missing(target.image, solver.render(d)))
+        new = adapt(worthwhile(refine_outlines(new, target, solver), target, solver), target, solver)
+        if cost(new, target, solver) > 0.98 * cost(d, target, solver):
+            break
+        d = new
+    return d

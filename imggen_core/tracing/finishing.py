@@ -20,13 +20,14 @@ class Solver:
     """What the lesson teaches and these functions need.
 
     refine(d, target, steps, active, colours, frozen, least) -> Drawing; squared_error(d, target, tiles) -> float;
-    layers(d, target) -> (t, i, cover, canvas, under, shows), as `cover_tiles` and `paint` tell them; worth(d, target) -> [N];
+    render(d) -> [3,H,W]; layers(d, target) -> (t, i, cover, canvas, under, shows), as `cover_tiles` and `paint` tell them; worth(d, target) -> [N];
     price: the squared error that one number of a shape must save.
     """
 
     refine: Callable[..., Drawing]
     squared_error: Callable[..., float]
     layers: Callable[[Drawing, Target], tuple]
+    render: Callable[[Drawing], Tensor]
     worth: Callable[[Drawing, Target], Tensor]
     price: float
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage, sparse
 from scipy.sparse.csgraph import connected_components
+from skimage.measure import label
 from torch import Tensor
 
+from .ink import ink_layers
 from .regions import EIGHT
 
 STEPS = ((0, 1), (1, 1), (1, 0), (1, -1))  # to half of a pixel's neighbours; the other half is opposite
@@ -115,3 +117,23 @@ def share_of(mask: np.ndarray, hidden: np.ndarray, pixels: np.ndarray, pure: np.
     share = ((pixels - outer) * way).sum(0) / ((way * way).sum(0) + 1e-6)
     clear = (way * way).sum(0) > 0.002
     return np.where(beside & ~hidden & clear, share.clip(0, 1), mask.astype(float))
+
+
+def missing(image: Tensor, canvas: Tensor, least: int = 2, most: int = 200) -> list[Patch]:
+    """Patches for the ink of `image` [3,H,W] that its picture `canvas` misses: thin things, of which no pixel was pure; the worst first."""
+    pixels, base, out = image.numpy().astype(float), canvas.numpy().astype(float), []
+    layers, off = ink_layers(image, canvas)
+    for known, ink in layers:
+        groups = label(ink, connectivity=2)
+        for n, box in enumerate(ndimage.find_objects(groups), 1):
+            mask = np.zeros(ink.shape, bool)
+            mask[box] = groups[box] == n
+            if mask.sum() < least:
+                continue
+            worst = np.argsort(-np.where(mask, off, 0).ravel())[: max(1, int(mask.sum()) // 4)]
+            colour = np.median(pixels.reshape(3, -1)[:, worst], 1) if known is None else known.numpy().astype(float)
+            way = colour[:, None, None] - base
+            share = (((pixels - base) * way).sum(0) / ((way * way).sum(0) + 1e-6)).clip(0, 1)
+            near = ndimage.binary_dilation(mask, EIGHT)
+            out.append((float((off[mask] ** 2).sum()), Patch(mask, np.zeros_like(mask), colour, np.where(near, share, 0))))
+    return [p for _, p in sorted(out, key=lambda item: -item[0])[:most]]
