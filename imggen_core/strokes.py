@@ -29,15 +29,15 @@ from .kit.settings import DATA, InputError
 from .kit.training import one_thread
 
 # %% ../nbs/02_strokes.ipynb #a7e97071
-from .tracing import edits, finishing, judge, regions
+from .tracing import contours, edits, finishing, judge, regions
 from .tracing.document import cairo, elements, to_svg
 from imggen_core.tracing.drawing import (
     BOX, COLUMNS, CURVE, ELLIPSE, FRAME, FREE, LINE, NUMBERS, PATH, RING, Drawing, Easel, blank, bounds, crop_of, insert, mask_of, meets,
     numbers_in, pick,
 )  # fmt: skip
 from .tracing.edits import Edit
-from .tracing.contours import outlined
-from .tracing.outlines import cover_path
+from .tracing.knots import cost
+from .tracing.outlines import cover_paths
 from .tracing.nearest import ellipse_distance, nearest_t, unit
 from .tracing.regions import Region, Trial, background_of
 from .tracing.tiles import TILE, Target, from_tiles, pairs, pixel_centres, tile_corners, tiles_of
@@ -196,10 +196,10 @@ def coverage(d: Drawing, i: Tensor, x: Tensor, y: Tensor, slopes=False):
             covers.append(c)
             if slopes:
                 moves[m[:, None], FREE[kind].nonzero()[:, 0]] = g
-    for s in i[d.kind[i] == PATH].unique().tolist():  # a path has no slopes here: `outlines` knows those of its points
-        m = (i == s).nonzero()[:, 0]
+    m = (d.kind[i] == PATH).nonzero()[:, 0]
+    if len(m):  # no slopes by numbers: `outlines` knows those by its points
         order.append(m)
-        covers.append(cover_path(d, s, x[m], y[m]))
+        covers.append(cover_paths(d, i[m], x[m], y[m]))
     covers = torch.cat(covers)[torch.cat(order).argsort()] if covers else torch.zeros(0, x.shape[1])
     return (covers, moves) if slopes else covers
 
@@ -486,10 +486,11 @@ class Fitter:
         return prune(refine(new, self.target, 8), self.target) if len(new) > len(d) else d
 
     def outlines(self, d: Drawing) -> Drawing:
-        """Filled outlines (and strokes for what they miss) in the place of all that, where they cost less than half."""
-        cost = lambda d: squared_error(d, self.target) + PRICE * numbers_in(d)
-        new = self.strokes(outlined(self.target, SOLVER))
-        return new if cost(new) < cost(d) / 2 else d
+        """Filled outlines in the place of all that, where strokes miss the picture and outlines cost less than half."""
+        if psnr(render(d), self.target.image) > 37:
+            return d
+        new = contours.with_missing(contours.from_patches(self.target, SOLVER), self.target, SOLVER)
+        return new if cost(new, self.target, SOLVER) < cost(d, self.target, SOLVER) / 2 else d
 
     def order_and_caps(self, d: Drawing) -> Drawing:
         """Shapes beneath others where that serves, and each stroke's better kind of cap."""

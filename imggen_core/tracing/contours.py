@@ -82,11 +82,15 @@ def worthwhile(d: Drawing, target: Target, solver) -> Drawing:
     return d
 
 
-def outlined(target: Target, solver, rounds: int = 3) -> Drawing:
-    """A drawing of filled paths: the patches of the picture, then, again and again, what is still missing."""
+def from_patches(target: Target, solver) -> Drawing:
+    """A drawing of filled paths alone: one for each patch of the picture."""
     background = background_of(target.image)
     d = with_patches(blank(target.width, target.height, background), patches_of(target.image, background))
-    d = adapt(refine_outlines(d, target, solver), target, solver)
+    return adapt(refine_outlines(d, target, solver), target, solver)
+
+
+def with_missing(d: Drawing, target: Target, solver, rounds: int = 3) -> Drawing:
+    """`d` with paths on top for what it misses, again and again as long as that lowers the cost."""
     for _ in range(rounds):
         new = with_patches(d, missing(target.image, solver.render(d)))
         new = adapt(worthwhile(refine_outlines(new, target, solver), target, solver), target, solver)

@@ -20,8 +20,7 @@ def element(d: Drawing, i: int, **style) -> str:
     kind, (a, b, c, e, f, g, width) = int(d.kind[i]), d.shape[i].tolist()
     colour = hex_colour(d.colour[i])
     if kind == PATH:
-        mine = d.knots[:, 0] == i
-        return svg.element("path", d=path_data(outline_of(d.points[mine], d.knots[mine])), fill=colour, **style)
+        return svg.element("path", d=path_data(outline_of(d, i)), fill=colour, **style)
     style = {"fill": colour} | style if kind in (BOX, ELLIPSE) else {"fill": "none", "stroke": colour, "stroke_width": width} | style
     if kind in (LINE, CURVE) and d.round[i]:
         style["stroke_linecap"] = "round"

@@ -7,44 +7,35 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from .drawing import PATH, Drawing, numbers_in
-from .outlines import Outline, edge_of, outline_of, refine_outlines
-from .tiles import TILE, Target
+from .drawing import Drawing, numbers_in
+from .outlines import Outline, outline_of, refine_outlines, rim_of, with_boxes
+from .tiles import Target
 
 
-def with_outline(d: Drawing, i: int, o: Outline) -> Drawing:
-    """`d` with another outline for path i."""
-    other = d.knots[:, 0] != i
-    knots = np.stack([np.full_like(o.loop, i), o.loop, o.knot.astype(o.loop.dtype)], 1)
-    return replace(d, points=torch.cat([d.points[other], torch.from_numpy(o.points).float()]), knots=torch.cat([d.knots[other], torch.from_numpy(knots).long()]))
-
-
-def along(d: Drawing, i: int, o: Outline, target: Target, layers) -> tuple[np.ndarray, np.ndarray]:
-    """For each point of path i: the squared error in the pixels of its line or curve, and how much the path stands out there (squared)."""
-    t, who, cover, canvas, under, shows = layers
-    e = edge_of(o)
-    x, y = e.pixel.T
-    inside = (x >= 0) & (x < target.width) & (y >= 0) & (y < target.height)
-    own = np.full(len(target.corners), -1)
-    mine = (who == i).nonzero()[:, 0]
-    own[t[mine].numpy()] = mine.numpy()
-    across = -(-target.width // TILE)
-    tile, spot, unit = (y // TILE * across + x // TILE)[inside], (y % TILE * TILE + x % TILE)[inside], e.points[inside, 1]
-    there = own[tile] >= 0
-    cell, index = np.unique(np.stack([unit[there], tile[there], spot[there]], 1), axis=0, return_inverse=True)
-    unit, tile, spot = cell.T
-    m = own[tile]
-    contrast = ((shows[m, 0, spot][:, None] * (d.colour[i] - under[m, :, spot])) ** 2).sum(1).numpy()
+def along(d: Drawing, target: Target, layers) -> tuple[np.ndarray, np.ndarray]:
+    """For each point of a drawing's paths: the squared error in the pixels of its line or curve, and how much the path stands out there
+    (squared)."""
+    rim, canvas = rim_of(d, target, layers), layers[3]
+    cell, first = np.unique(np.stack([rim.edge.points[:, 1], rim.tile, rim.spot], 1), axis=0, return_index=True)
+    point, tile, spot = cell.T
+    contrast = (rim.contrast[first] ** 2).sum(1)
     off = ((canvas - target.pixels)[tile, :, spot] ** 2).sum(1).numpy()
-    total = lambda v: np.bincount(unit, v, len(o.points))
-    count = np.maximum(total(np.ones(len(unit))), 1)
-    return total(off * (contrast > 0.003)), total(contrast) / count
+    total = lambda v: np.bincount(point, v, len(d.points))
+    return total(off * (contrast > 0.003)), total(contrast) / np.maximum(total(np.ones(len(point))), 1)
 
 
-def denser(o: Outline, wrong: np.ndarray, least: float) -> Outline:
-    """The outline with each curve halved, and each line given a curve, whose pixels are off by more than `least`."""
+def with_outline(d: Drawing, o: Outline, came_from: np.ndarray) -> Drawing:
+    """`d` with other points for its paths; `came_from` [K]: the old point whose path and loop each new one is of."""
+    knots = d.knots[torch.from_numpy(came_from)]
+    knots[:, 2] = torch.from_numpy(o.knot).long()
+    return with_boxes(replace(d, points=torch.from_numpy(o.points).float(), knots=knots))
+
+
+def denser(o: Outline, wrong: np.ndarray, least: float) -> tuple[Outline, np.ndarray]:
+    """The outline with each curve halved, and each line given a curve, whose pixels are off by more than `least`; and for each point the
+    old one that it comes from."""
     before, after = o.neighbours()
-    points, loop, knot = [], [], []
+    points, came_from, knot = [], [], []
     for k in range(len(o.points)):
         add = [(o.points[k], o.knot[k])]
         p, q = o.points[before[k]], o.points[after[k]]
@@ -59,12 +50,13 @@ def denser(o: Outline, wrong: np.ndarray, least: float) -> Outline:
         for xy, on in add:
             points.append(xy)
             knot.append(on)
-            loop.append(o.loop[k])
-    return Outline(np.array(points), np.array(loop), np.array(knot))
+            came_from.append(k)
+    return Outline(np.array(points), o.loop[came_from], np.array(knot)), np.array(came_from)
 
 
-def sparser(o: Outline, contrast: np.ndarray, most: float) -> Outline:
-    """The outline without points whose loss should raise the squared error by less than `most`; never two neighbours at a time."""
+def sparser(o: Outline, contrast: np.ndarray, most: float) -> tuple[Outline, np.ndarray]:
+    """The outline without points whose loss should raise the squared error by less than `most`, never two neighbours at a time; and which
+    are left."""
     before, after = o.neighbours()
     p, a, b = o.points, o.points[before], o.points[after]
     chord = np.linalg.norm(b - a, axis=1) + 1e-9
@@ -82,7 +74,7 @@ def sparser(o: Outline, contrast: np.ndarray, most: float) -> Outline:
         if keep[before[k]] and keep[after[k]] and size[o.loop[k]] > 3:
             keep[k] = False
             size[o.loop[k]] -= 1
-    return Outline(p[keep], o.loop[keep], o.knot[keep])
+    return Outline(p[keep], o.loop[keep], o.knot[keep]), np.flatnonzero(keep)
 
 
 def cost(d: Drawing, target: Target, solver) -> float:
@@ -92,17 +84,15 @@ def cost(d: Drawing, target: Target, solver) -> float:
 
 def adapt(d: Drawing, target: Target, solver, rounds: int = 3) -> Drawing:
     """Points put in and taken out of all paths, refined each time, as long as that lowers the cost."""
+    if not len(d.points):
+        return d
     now = cost(d, target, solver)
     changes = [lambda o, off, c: denser(o, off, 20 * solver.price)]
     changes += [lambda o, off, c, share=share: sparser(o, c, share * solver.price) for share in (2, 0.5)]
     for _ in range(rounds):
         better = False
         for change in changes:
-            new, layers = d, solver.layers(d, target)
-            for i in (d.kind == PATH).nonzero()[:, 0].tolist():
-                mine = d.knots[:, 0] == i
-                o = outline_of(d.points[mine], d.knots[mine])
-                new = with_outline(new, i, change(o, *along(d, i, o, target, layers)))
+            new = with_outline(d, *change(outline_of(d), *along(d, target, solver.layers(d, target))))
             if len(new.points) == len(d.points):
                 continue
             new = refine_outlines(new, target, solver)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
-import scipy.sparse.linalg
 import torch
 from scipy import sparse
 from torch import Tensor
@@ -39,9 +38,12 @@ class Outline:
         return np.where(first, end, n - 1), np.where(last, start, n + 1)
 
 
-def outline_of(points: Tensor, knots: Tensor) -> Outline:
-    """The outline that the points and knots of one path of a drawing are."""
-    return Outline(points.double().numpy(), knots[:, 1].numpy(), knots[:, 2].numpy().astype(bool))
+def outline_of(d: Drawing, i: int | None = None) -> Outline:
+    """The outline of path i of a drawing; of all its paths, for None, each loop with a number of its own."""
+    points, knots = (d.points, d.knots) if i is None else (d.points[d.knots[:, 0] == i], d.knots[d.knots[:, 0] == i])
+    new = (knots[1:, :2] != knots[:-1, :2]).any(1).long().cumsum(0)
+    loop = np.r_[0, new.numpy()] if len(knots) else np.zeros(0, int)
+    return Outline(points.double().numpy(), loop, knots[:, 2].numpy().astype(bool))
 
 
 def as_shape(paper: Drawing, o: Outline, colour: Tensor) -> Drawing:
@@ -107,95 +109,120 @@ def edge_of(o: Outline) -> Edge:
     return Edge(pixel, share[:, None] * move[row], at[:, 0] - pixel[:, 0], points[who[row]], (1 - middle) * w0[row] + middle * w1[row])
 
 
-def winding(e: Edge, width: int, height: int) -> np.ndarray:
-    """How often each pixel [H,W] is enclosed, on average over its area; negative where the loop goes the other way round."""
-    total = np.zeros(height * (width + 2))
-    inside = (e.pixel[:, 1] >= 0) & (e.pixel[:, 1] < height)
-    x, left = e.pixel[:, 0], e.left
-    left = np.where(x < 0, 0, np.where(x >= width, 0, left))
-    at = (e.pixel[:, 1] * (width + 2) + x.clip(0, width))[inside]
-    down, left = e.way[inside, 1], left[inside]
-    total += np.bincount(at, down * (1 - left), len(total)) + np.bincount(at + 1, down * left, len(total))
-    return total.reshape(height, width + 2).cumsum(1)[:, :width]
+def boxes_of(d: Drawing) -> np.ndarray:
+    """[N,4] whole numbers x0 y0 x1 y1: the pixels that each path can touch, and one more on each side; zeros for other shapes."""
+    box = np.zeros((len(d), 4), int)
+    path = (d.kind == PATH).numpy()
+    box[path] = torch.cat([d.shape[path, :2].floor() - 1, d.shape[path, 2:4].floor() + 3], 1).int().numpy()
+    return box
 
 
-def cover_outline(o: Outline, width: int, height: int) -> np.ndarray:
-    """Coverage [H,W] in [0,1] of a filled outline."""
-    return np.abs(winding(edge_of(o), width, height)).clip(0, 1)
+@lru_cache(maxsize=4)
+def _windings(points: bytes, knots: bytes, boxes: bytes) -> tuple[Tensor, Tensor]:
+    """How much each pixel of each path's box is enclosed, all in one row, and where each path begins in it."""
+    as_array = lambda data, kind, n: np.frombuffer(data, kind).reshape(-1, n)
+    xy, knots, box = as_array(points, np.float32, 2), as_array(knots, np.int64, 3), as_array(boxes, np.int64, 4)
+    loop = np.r_[0, (knots[1:, :2] != knots[:-1, :2]).any(1).cumsum()]
+    e = edge_of(Outline(xy.astype(float), loop, knots[:, 2] == 1))
+    size = box[:, 2:] - box[:, :2]
+    start = np.r_[0, (size[:, 0] * size[:, 1]).cumsum()]
+    who = knots[e.points[:, 1], 0]
+    column, row = (e.pixel - box[who, :2]).T
+    at = start[who] + row * size[who, 0] + column
+    down = e.way[:, 1]
+    # All that is to the right of a piece is enclosed as far as the piece goes down: in its own pixel in part, in the next ones wholly.
+    total = np.bincount(at, down * (1 - e.left), start[-1]) + np.bincount(at + 1, down * e.left, start[-1])
+    return torch.from_numpy(np.abs(total.cumsum()).clip(0, 1)).float(), torch.from_numpy(start)
 
 
-@lru_cache(maxsize=512)
-def _covered(points: bytes, knots: bytes, box: tuple[int, int, int, int]) -> Tensor:
-    o = outline_of(*(torch.frombuffer(bytearray(data), dtype=kind).view(-1, n) for data, kind, n in ((points, torch.float32, 2), (knots, torch.long, 3))))
-    x0, y0, x1, y1 = box
-    return torch.from_numpy(cover_outline(Outline(o.points - [x0, y0], o.loop, o.knot), x1 - x0, y1 - y0)).float()
-
-
-def cover_path(d: Drawing, i: int, x: Tensor, y: Tensor) -> Tensor:
-    """Coverage [M,Q] of path i over pixel centres x, y [M,Q]."""
-    mine = d.knots[:, 0] == i
-    points, knots = d.points[mine], d.knots[mine]
-    x0, y0 = (points.amin(0).floor().int() - 1).tolist()
-    x1, y1 = (points.amax(0).ceil().int() + 2).tolist()
-    cover = _covered(points.numpy().tobytes(), knots.numpy().tobytes(), (x0, y0, x1, y1))
-    column, row = (x - x0).long(), (y - y0).long()
-    inside = (column >= 0) & (column < x1 - x0) & (row >= 0) & (row < y1 - y0)
-    return torch.where(inside, cover[row.clamp(0, y1 - y0 - 1), column.clamp(0, x1 - x0 - 1)], 0.0)
+def cover_paths(d: Drawing, i: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Coverage [M,Q] in [0,1] of the paths `i` [M] over pixel centres x, y [M,Q]."""
+    boxes = boxes_of(d)
+    cover, start = _windings(d.points.numpy().tobytes(), d.knots.numpy().tobytes(), boxes.tobytes())
+    box = torch.from_numpy(boxes)[i]
+    column, row = x.long() - box[:, 0, None], y.long() - box[:, 1, None]
+    inside = (column >= 0) & (row >= 0) & (x < box[:, 2, None]) & (y < box[:, 3, None])
+    at = start[i][:, None] + row * (box[:, 2] - box[:, 0])[:, None] + column
+    return torch.where(inside, cover[torch.where(inside, at, 0)], 0.0)
 
 
 # Least squares
 
 
-def slopes(d: Drawing, target: Target, layers) -> tuple[sparse.csr_matrix, np.ndarray]:
-    """How the pixels [3·H·W] change with the points and then the colours of all paths, and what they are off by.
+@dataclass
+class Rim:
+    """The pixels along the edges of a drawing's paths: the pieces [R] of `edge` that can be seen, in which pixel of the tiles each lies
+    (`tile`, `spot`), and how much the path differs from what is under it there (`contrast` [R,3], times what shows)."""
 
-    `layers` is what the lesson's `paint` returned with the pairs: (t, i, cover, canvas, under, shows).
-    """
-    t, i, cover, canvas, under, shows = layers
-    residual = ((canvas - target.pixels) * target.mask).numpy()
+    edge: Edge
+    tile: np.ndarray
+    spot: np.ndarray
+    contrast: np.ndarray
+
+
+def rim_of(d: Drawing, target: Target, layers) -> Rim:
+    """`layers` is what the lesson's `paint` returned with the pairs: (t, i, cover, canvas, under, shows)."""
+    t, i, _, _, under, shows = layers
+    e = edge_of(outline_of(d))
+    (x, y), across = e.pixel.T, -(-target.width // TILE)
+    inside = (x >= 0) & (x < target.width) & (y >= 0) & (y < target.height)
+    tile, spot = np.where(inside, y // TILE * across + x // TILE, 0), y % TILE * TILE + x % TILE
     pair = np.full((len(target.corners), len(d)), -1)
     pair[t.numpy(), i.numpy()] = np.arange(len(t))
-    across = -(-target.width // TILE)
-    paths, rows, columns, values = (d.kind == PATH).nonzero()[:, 0].tolist(), [], [], []
-    contrast = (shows * (d.colour[i][:, :, None] - under)).numpy()
-    channel = np.arange(3) * TILE * TILE
-    for n, s in enumerate(paths):
-        mine = (d.knots[:, 0] == s).nonzero()[:, 0].numpy()
-        e = edge_of(outline_of(d.points[mine], d.knots[mine]))
-        x, y = e.pixel.T
-        inside = (x >= 0) & (x < target.width) & (y >= 0) & (y < target.height)
-        tile, spot = (y // TILE * across + x // TILE)[inside], (y % TILE * TILE + x % TILE)[inside]
-        inside[inside], m = (pair[tile, s] >= 0), pair[tile, s]
-        tile, spot, m = tile[m >= 0], spot[m >= 0], m[m >= 0]
-        # the area grows on the side that is being enclosed
-        sign = np.sign((e.way[:, 1] * (-e.pixel[:, 0] - e.left)).sum()) or 1.0
-        push = sign * np.stack([-e.way[inside, 1], e.way[inside, 0]], 1)
-        value = contrast[m, :, spot][:, :, None, None] * push[:, None, None] * e.weights[inside][:, None, :, None]
-        rows.append(np.broadcast_to((tile * 3 * TILE * TILE + spot)[:, None, None, None] + channel[:, None, None], value.shape).ravel())
-        columns.append(np.broadcast_to((2 * mine[e.points[inside]])[:, None, :, None] + np.arange(2), value.shape).ravel())
-        values.append(value.ravel())
-        own = (i == s).nonzero()[:, 0]
-        value = (shows[own, 0] * cover[own] * target.mask[t[own], 0]).numpy()
-        at, spot = np.nonzero(value > 1e-3)
-        for c in range(3):
-            rows.append(t[own].numpy()[at] * 3 * TILE * TILE + c * TILE * TILE + spot)
-            columns.append(np.full(len(at), 2 * len(d.points) + 3 * n + c))
-            values.append(value[at, spot])
-    size = (residual.size, 2 * len(d.points) + 3 * len(paths))
-    j = sparse.csr_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), size)
-    return j, residual.ravel()
+    m = pair[tile, d.knots[:, 0].numpy()[e.points[:, 1]]]
+    seen = inside & (m >= 0)
+    m, spot, tile = m[seen], spot[seen], tile[seen]
+    contrast = shows[m, 0, spot][:, None] * (d.colour[i[m]] - under[m, :, spot])
+    return Rim(Edge(e.pixel[seen], e.way[seen], e.left[seen], e.points[seen], e.weights[seen]), tile, spot, contrast.double().numpy())
+
+
+def turns(d: Drawing) -> np.ndarray:
+    """+1 or -1 for each shape [N]: which way round its path goes, on the whole."""
+    e = edge_of(outline_of(d))
+    area = np.bincount(d.knots[:, 0].numpy()[e.points[:, 1]], -e.way[:, 1] * (e.pixel[:, 0] + e.left), len(d))
+    return np.where(area < 0, -1.0, 1.0)
+
+
+def slopes(d: Drawing, target: Target, layers) -> tuple[sparse.csr_matrix, np.ndarray]:
+    """How the pixels [T·3·256] change with the points and then the colours of all paths, and what they are off by."""
+    t, i, cover, canvas, _, shows = layers
+    rim, n, area = rim_of(d, target, layers), 2 * len(d.points), TILE * TILE
+    e = rim.edge
+    # A piece that moves sideways uncovers, or covers, as many pixels as it is long.
+    push = turns(d)[d.knots[:, 0].numpy()[e.points[:, 1]]][:, None] * np.stack([-e.way[:, 1], e.way[:, 0]], 1)
+    value = rim.contrast[:, :, None, None] * push[:, None, None] * e.weights[:, None, :, None]  # [R, channel, point, axis]
+    row = (rim.tile * 3 * area + rim.spot)[:, None, None, None] + (np.arange(3) * area)[:, None, None]
+    column = (2 * e.points)[:, None, :, None] + np.arange(2)
+    number = (d.kind == PATH).cumsum(0).numpy() - 1
+    own = (d.kind[i] == PATH).nonzero()[:, 0]
+    tint = (shows[own, 0] * cover[own] * target.mask[t[own], 0]).numpy()
+    at, spot = np.nonzero(tint > 1e-3)
+    tint_row = (t[own].numpy()[at] * 3 * area + spot)[:, None] + np.arange(3) * area
+    tint_column = n + 3 * number[i[own].numpy()[at]][:, None] + np.arange(3)
+    flat = lambda a, b, like: np.concatenate([np.broadcast_to(a, value.shape).ravel(), np.broadcast_to(b, like.shape).ravel()])
+    size = (canvas.numel(), n + 3 * int((d.kind == PATH).sum()))
+    j = sparse.csr_matrix(
+        (flat(value, tint[at, spot][:, None], tint_row), (flat(row, tint_row, tint_row), flat(column, tint_column, tint_row))), size
+    )
+    return j, ((canvas - target.pixels) * target.mask).double().numpy().ravel()
+
+
+def with_boxes(d: Drawing) -> Drawing:
+    """`d` with the numbers of its paths, which are their bounding boxes, as their points have it."""
+    shape, who = d.shape.clone(), d.knots[:, :1].expand(-1, 2)
+    for columns, which in (((0, 1), "amin"), ((2, 3), "amax")):
+        extreme = torch.zeros(len(d), 2).scatter_reduce(0, who, d.points, which, include_self=False)
+        shape[:, columns] = torch.where((d.kind == PATH)[:, None], extreme, shape[:, columns])
+    return replace(d, shape=shape)
 
 
 def moved(d: Drawing, step: np.ndarray) -> Drawing:
     """`d` with the points and colours of its paths moved by `step`, points by at most a pixel."""
     paths, n = (d.kind == PATH).nonzero()[:, 0], 2 * len(d.points)
     points = d.points + torch.from_numpy(step[:n]).float().view(-1, 2).clamp(-1, 1)
-    colour, shape = d.colour.clone(), d.shape.clone()
+    colour = d.colour.clone()
     colour[paths] = (colour[paths] + torch.from_numpy(step[n:]).float().view(-1, 3).clamp(-0.3, 0.3)).clamp(0, 1)
-    for i in paths.tolist():
-        mine = points[d.knots[:, 0] == i]
-        shape[i, :4] = torch.cat([mine.amin(0), mine.amax(0)])
-    return replace(d, points=points, colour=colour, shape=shape)
+    return with_boxes(replace(d, points=points, colour=colour))
 
 
 def refine_outlines(d: Drawing, target: Target, solver, steps: int = 10, least: float = 3e-3) -> Drawing:
@@ -206,7 +233,7 @@ def refine_outlines(d: Drawing, target: Target, solver, steps: int = 10, least: 
         normal, right = (j.T @ j).tocsc(), j.T @ residual
         for _ in range(5):
             ridge = sparse.diags(damping * normal.diagonal() + 1e-3)
-            new = moved(d, -sparse.linalg.spsolve(normal + ridge, right))
+            new = moved(d, -sparse.linalg.spsolve(normal + ridge, right, permc_spec="MMD_AT_PLUS_A"))
             now = solver.squared_error(new, target)
             if now < error:
                 break

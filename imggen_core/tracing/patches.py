@@ -40,7 +40,10 @@ def seeds(image: np.ndarray, slack: float = 0.04, smallest: int = 3) -> np.ndarr
     pure = ~blends(image)
     n = np.arange(pure.size).reshape(pure.shape)
     rows, columns = [], []
-    for a, b in (((slice(None), slice(1, None)), (slice(None), slice(None, -1))), ((slice(1, None), slice(None)), (slice(None, -1), slice(None)))):
+    for a, b in (
+        ((slice(None), slice(1, None)), (slice(None), slice(None, -1))),
+        ((slice(1, None), slice(None)), (slice(None, -1), slice(None))),
+    ):
         near = pure[a] & pure[b] & (np.abs(image[:, *a] - image[:, *b]).max(0) < slack)
         rows.append(n[a][near])
         columns.append(n[b][near])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .document import cairo, elements, follows, to_svg
-from .drawing import CURVE, LINE, Drawing, ends, is_stroke, length, mask_of, outward, pick
+from .drawing import CURVE, Drawing, ends, is_stroke, length, mask_of, outward, pick
 
 
 def file_error(d: Drawing, image: Tensor) -> float:
