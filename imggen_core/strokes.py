@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COVER', 'PRICE', 'SOLVER', 'CRITERIA', 'overlap', 'cover_box', 'trapezoid', 'half_plane', 'edge_length', 'band',
            'cover_stroke', 'round_stroke', 'cover_line', 'cover_curve', 'cover_frame', 'cover_ellipse', 'cover_ring',
-           'coverage', 'paint', 'render', 'jacobian', 'cover_tiles', 'squared_error', 'add_products',
+           'cover_rounded', 'coverage', 'paint', 'render', 'jacobian', 'cover_tiles', 'squared_error', 'add_products',
            'normal_equations', 'apply_step', 'levenberg_marquardt', 'refine', 'share_of', 'try_fill', 'best_fill',
            'propose_fills', 'worth', 'prune', 'try_edit', 'simplify', 'layers', 'Fitter', 'jitter_of', 'fit',
            'StrokeDrawing', 'train', 'evaluate']
@@ -32,8 +32,8 @@ from .kit.training import one_thread
 from .tracing import contours, edits, finishing, judge, regions
 from .tracing.document import cairo, elements, to_svg
 from imggen_core.tracing.drawing import (
-    BOX, COLUMNS, CURVE, ELLIPSE, FRAME, FREE, LINE, NUMBERS, PATH, RING, Drawing, Easel, blank, bounds, crop_of, insert, mask_of, meets,
-    numbers_in, pick,
+    BOX, COLUMNS, CURVE, ELLIPSE, FRAME, FREE, LINE, NUMBERS, PATH, RING, ROUNDED, Drawing, Easel, blank, bounds, crop_of, insert, mask_of,
+    meets, numbers_in, pick,
 )  # fmt: skip
 from .tracing.edits import Edit
 from .tracing.knots import cost
@@ -182,7 +182,25 @@ def cover_ring(s: Tensor, x: Tensor, y: Tensor, rounded: Tensor, slopes=False):
     return cover, torch.stack([move * nx, move * ny, move * nx * u, move * ny * v, by_width], 1)
 
 # %% ../nbs/02_strokes.ipynb #fea0357f
+def cover_rounded(s: Tensor, x: Tensor, y: Tensor, rounded: Tensor, slopes=False):
+    """Coverage of filled boxes with round corners and its slopes [M,5,Q]: four sides and the radius."""
+    (cx, cy), (hw, hh), r = ((s[:, 0:2] + s[:, 2:4]).T[:, :, None] / 2, (s[:, 2:4] - s[:, 0:2]).T[:, :, None] / 2, s[:, 4, None])
+    u, v = (x - cx).abs() - hw + r, (y - cy).abs() - hh + r  # beyond the smaller box, to the side and down
+    corner, side = (u > 0) & (v > 0), u > v
+    size = (u * u + v * v + 1e-9).sqrt()
+    distance = torch.where(corner, size, torch.maximum(u, v)) - r
+    nx = torch.where(corner, u / size, side.float()) * (x - cx).sign()
+    ny = torch.where(corner, v / size, (~side).float()) * (y - cy).sign()
+    normal = trapezoid(nx, ny)
+    cover = half_plane(-distance, *normal)
+    if not slopes:
+        return cover, None
+    edge, sides = edge_length(distance, *normal), (nx.clamp(max=0), ny.clamp(max=0), nx.clamp(min=0), ny.clamp(min=0))
+    return cover, torch.stack([edge * n for n in sides] + [-edge * (nx.abs() + ny.abs() - 1)], 1)
+
+# %% ../nbs/02_strokes.ipynb #cab74815
 COVER = {BOX: cover_box, FRAME: cover_frame, ELLIPSE: cover_ellipse, RING: cover_ring, LINE: cover_line, CURVE: cover_curve}
+COVER[ROUNDED] = cover_rounded
 
 
 def coverage(d: Drawing, i: Tensor, x: Tensor, y: Tensor, slopes=False):
@@ -304,12 +322,14 @@ def apply_step(d: Drawing, active: Tensor, step: Tensor) -> Drawing:
     shape, colour = d.shape.clone(), d.colour.clone()
     shape[active] += step[:, :NUMBERS].clamp(-2, 2)
     colour[active] = (colour[active] + step[:, NUMBERS:].clamp(-0.3, 0.3)).clamp(0, 1)
-    wide, oval, square = FREE[d.kind, 6], (d.kind == ELLIPSE) | (d.kind == RING), (d.kind == BOX) | (d.kind == FRAME)
+    wide, oval, square = FREE[d.kind, 6], (d.kind == ELLIPSE) | (d.kind == RING), (d.kind == BOX) | (d.kind == FRAME) | (d.kind == ROUNDED)
     shape[:, 6] = torch.where(wide, shape[:, 6].clamp(0.3, 60), shape[:, 6])
     shape[:, 2:4] = torch.where(oval[:, None], shape[:, 2:4].clamp(min=0.5), shape[:, 2:4])
     low, high = torch.minimum(shape[:, 0:2], shape[:, 2:4]), torch.maximum(shape[:, 0:2], shape[:, 2:4])
     shape[:, 0:2] = torch.where(square[:, None], low, shape[:, 0:2])
     shape[:, 2:4] = torch.where(square[:, None], high, shape[:, 2:4])
+    most = (shape[:, 2:4] - shape[:, 0:2]).amin(1) / 2
+    shape[:, 4] = torch.where(d.kind == ROUNDED, torch.minimum(shape[:, 4].clamp(min=0), most), shape[:, 4])
     return replace(d, shape=shape, colour=colour)
 
 # %% ../nbs/02_strokes.ipynb #aa66ddc6
@@ -384,7 +404,7 @@ def best_fill(r: Region, d: Drawing, canvas: Tensor, image: Tensor) -> Trial | N
     need = lambda p: 0.97 if r.joined else 0.85 if p.shape.kind[0] == ELLIPSE else 0.6  # short thick strokes look like flat ellipses
     good = [p for p in tries if p.gain - 0.05 * own * (p.at < len(d)) >= need(p) * own]
     most = max((p.gain for p in good), default=0)
-    simple = lambda p: p.plain - 0.02 * abs(p.plain) * (int(p.shape.kind[0]) in (FRAME, RING))  # a filled shape has fewer numbers
+    simple = lambda p: p.plain - 0.02 * abs(p.plain) * (int(p.shape.kind[0]) in (FRAME, RING, ROUNDED))  # a filled shape has fewer numbers
     return max((p for p in good if p.gain > 0.8 * most), key=simple, default=None)
 
 # %% ../nbs/02_strokes.ipynb #498392e9
@@ -444,13 +464,15 @@ def try_edit(d: Drawing, target: Target, edit: Edit, steps: int = 8) -> Drawing 
     return new if rise < (PRICE * saved if saved > 0 else 8 * PRICE * saved - 0.02) else None
 
 # %% ../nbs/02_strokes.ipynb #3a8bd08e
-def simplify(d: Drawing, target: Target, proposers) -> Drawing:
-    """Put edits in place, one after the other, until none that the `proposers` (functions of a drawing) yield is worth it any more."""
+def simplify(d: Drawing, target: Target, proposers, most: int = 300) -> Drawing:
+    """Put edits in place, one after the other, until none that the `proposers` (functions of a drawing) yield is worth it any more.
+
+    At most `most` are tried: a drawing takes tens, a photo would take thousands."""
     tried = set()
     while True:
         for edit in (edit for propose in proposers for edit in propose(d)):
             name = edit.name_in(d)
-            if name not in tried:
+            if name not in tried and len(tried) < most:
                 tried.add(name)
                 if (new := try_edit(d, target, edit)) is not None:
                     d = new
@@ -510,17 +532,24 @@ class Fitter:
         d = prune(refine(d, self.target, 10, least=1e-4), self.target)
         return finishing.tie_fills(finishing.settle_widths(d, self.target, SOLVER), self.target, SOLVER)
 
+    def rest(self, d: Drawing) -> Drawing:
+        """Outlines on top for what is still missing, where much is."""
+        return d if psnr(render(d), self.target.image) > 40 else contours.with_missing(d, self.target, SOLVER)
+
     def finish(self, d: Drawing) -> Drawing:
         """Numbers snapped, strokes welded into paths, nothing invisible left."""
         d = finishing.snap(d, self.target, SOLVER)
         return drop_invisible(weld(d, self.target.image, 8 * PRICE), self.target.image)
 
     def stages(self, turns: int) -> list[tuple]:
-        """The stages by name: fills once; `turns` times strokes and merges; then tidying up."""
+        """The stages by name: fills once; then strokes, or outlines; `turns` times strokes and merges; then tidying up."""
         thin = partial(self.strokes, agree=2)  # what is left after the first turn is thin and pale
-        first = [("fills", self.fills), ("strokes", self.strokes), ("outlines", self.outlines), ("order and caps", self.order_and_caps), ("merge", self.merge)]
-        later = [("strokes", thin), ("merge", self.merge)] * max(turns - 1, 0)
-        return [*first[: 5 if turns else 1], *later, ("tidy", self.tidy), ("finish", self.finish)]
+        first = [("order and caps", self.order_and_caps), ("merge", self.merge)]
+        later = [("strokes", thin), ("merge", self.merge)] * (turns - 1)
+        in_strokes = lambda stage: lambda d: d if (d.kind == PATH).any() else stage(d)
+        work = [(name, in_strokes(stage)) for name, stage in [*first, *later, ("tidy", self.tidy)]]
+        work = [("strokes", self.strokes), ("outlines", self.outlines), *work, ("rest", self.rest)] if turns else [("tidy", self.tidy)]
+        return [("fills", self.fills), *work, ("finish", self.finish)]
 
 # %% ../nbs/02_strokes.ipynb #42579978
 def jitter_of(seed: int) -> float:

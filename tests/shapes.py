@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from imggen_core.tracing.drawing import BOX, CURVE, ELLIPSE, FRAME, FREE, LINE, RING, Drawing, blank, insert, one
+from imggen_core.tracing.drawing import BOX, CURVE, ELLIPSE, FRAME, FREE, LINE, RING, ROUNDED, Drawing, blank, insert, one
 from imggen_core.tracing.drawing import KINDS as SHAPES
 
 SIDE, FINE = 40, 8  # of the small pictures, and the points per pixel and axis of the supersampled reference
-KINDS = [(BOX, False), (FRAME, False), (ELLIPSE, False), (RING, False), (LINE, False), (LINE, True), (CURVE, False), (CURVE, True)]
+KINDS = [(BOX, False), (FRAME, False), (ELLIPSE, False), (RING, False), (LINE, False), (LINE, True), (CURVE, False), (CURVE, True), (ROUNDED, False)]
 NAMES = [f"{SHAPES[kind]}{' round' * rounded}" for kind, rounded in KINDS]
 every_kind = pytest.mark.parametrize("kind, rounded", KINDS, ids=NAMES)
 
@@ -23,6 +23,9 @@ def shape(kind: int, chance: np.random.Generator, inner=2.0) -> tuple[np.ndarray
     if kind in (BOX, FRAME):
         corner = u(4, 18, 2)
         return np.concatenate([corner, corner + u(8, 18, 2)]), float(chance.integers(1, 3) * inner / 2)
+    if kind == ROUNDED:
+        corner = u(4, 18, 2)
+        return np.concatenate([corner, corner + u(10, 18, 2), u(1, 5, 1)]), 0.0
     if kind in (ELLIPSE, RING):
         return np.concatenate([u(16, 24, 2), u(7, 11, 2)]), float(u(1, 4))
     ends = np.concatenate([u(5, 14, 2), u(25, 35, 2)])
@@ -40,7 +43,7 @@ def drawing(seed: int, n=12, width=SIDE, height=SIDE) -> Drawing:
         kind, rounded = KINDS[k % len(KINDS)]
         numbers, w = shape(kind, chance)
         offset = chance.uniform(-15, (max(width - 25, 1), max(height - 25, 1)))
-        places = 2 if kind in (ELLIPSE, RING) else len(numbers)
+        places = 2 if kind in (ELLIPSE, RING) else len(numbers) // 2 * 2
         numbers = numbers + np.concatenate([np.tile(offset, places // 2), np.zeros(len(numbers) - places)])
         colour = torch.from_numpy(chance.random(3)).float()
         d = insert(d, one(d, kind, numbers, w if FREE[kind, 6] else 0, colour, rounded))

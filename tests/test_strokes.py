@@ -38,7 +38,7 @@ from imggen_core.kit.settings import ROOT, InputError
 from imggen_core.strokes import StrokeDrawing, Target, render
 from imggen_core.tracing import edits, finishing, judge, tiles, welding
 from imggen_core.tracing.document import cairo, elements, to_svg
-from imggen_core.tracing.drawing import BOX, CURVE, ELLIPSE, FRAME, FREE, LINE, RING, Drawing, insert, one, pick
+from imggen_core.tracing.drawing import BOX, CURVE, ELLIPSE, FRAME, FREE, LINE, RING, ROUNDED, Drawing, insert, one, pick
 
 
 @pytest.fixture(autouse=True)
@@ -59,13 +59,16 @@ def supersampled(kind: int, numbers, width: float, rounded: bool) -> np.ndarray:
     within = lambda g: (x > numbers[0] - g) & (x < numbers[2] + g) & (y > numbers[1] - g) & (y < numbers[3] + g)
     if kind in (BOX, FRAME):
         ink = within(width / 2) & ~within(-width / 2) if kind == FRAME else within(0)
+    elif kind == ROUNDED:
+        away = [np.abs(p - (a + b) / 2) - (b - a) / 2 + numbers[4] for p, a, b in ((x, *numbers[[0, 2]]), (y, *numbers[[1, 3]]))]
+        ink = within(0) & (np.hypot(*np.maximum(away, 0)) <= numbers[4])
     elif kind == ELLIPSE:
         ink = ((x - numbers[0]) / numbers[2]) ** 2 + ((y - numbers[1]) / numbers[3]) ** 2 <= 1
     else:
         way = along(kind, numbers)
         distance, nearest = (a.reshape(x.shape) for a in cKDTree(way).query(np.stack([x.ravel(), y.ravel()], 1)))
         ink = distance <= width / 2
-        for end, before in ((0, 1), (-1, -2)) if kind >= LINE and not rounded else ():
+        for end, before in ((0, 1), (-1, -2)) if kind in (LINE, CURVE) and not rounded else ():
             out = way[end] - way[before]
             beyond = (x - way[end, 0]) * out[0] + (y - way[end, 1]) * out[1] > 0
             ink &= ~((nearest == end % len(way)) & beyond)
@@ -74,8 +77,8 @@ def supersampled(kind: int, numbers, width: float, rounded: bool) -> np.ndarray:
 
 # ---- coverage --------------------------------------------------------------------------------------------------------
 
-WORST = {BOX: 1e-5, FRAME: 1e-5, ELLIPSE: 0.05, RING: 0.1, LINE: 0.1, CURVE: 0.13}  # of any pixel
-TOTAL = {BOX: 1e-5, FRAME: 1e-5, ELLIPSE: 0.005, RING: 0.02, LINE: 0.02, CURVE: 0.03}  # of all errors, as a share of the ink
+WORST = {BOX: 1e-5, FRAME: 1e-5, ROUNDED: 0.08, ELLIPSE: 0.05, RING: 0.1, LINE: 0.1, CURVE: 0.13}  # of any pixel
+TOTAL = {BOX: 1e-5, FRAME: 1e-5, ROUNDED: 0.005, ELLIPSE: 0.005, RING: 0.02, LINE: 0.02, CURVE: 0.03}  # of all errors, as a share of the ink
 
 
 @every_kind

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from skimage.measure import find_contours
 
 from .curves import corners_of, evenly, fit_curve, fit_line, longest_prefixes
-from .drawing import FREE, Drawing, blank, insert, pick
+from .drawing import BOX, ELLIPSE, FREE, PATH, ROUNDED, Drawing, blank, insert, pick
 from .knots import adapt, cost
 from .outlines import Outline, as_shape, refine_outlines
 from .patches import Patch, missing, patches_of
-from .regions import background_of
+from .regions import Region, background_of, shapes_of
 from .tiles import Target
 
 STEP = 0.75  # pixels from one point of a contour to the next
@@ -62,12 +64,37 @@ def smoothed(points: np.ndarray, knot: np.ndarray, slack: float = 0.6) -> tuple[
     return points[~drop], knot[~drop]
 
 
-def with_patches(d: Drawing, patches: list[Patch]) -> Drawing:
-    """`d` with a path for each patch on top."""
+def simple_shape(p: Patch, paper: Drawing, render, slack: float = 0.12) -> Drawing | None:
+    """The box, rounded box or ellipse that a patch is, if its pixels differ by less than `slack` (root mean square, along its rim)."""
+    inside = p.share > 0.5
+    if not inside.any():
+        return None
+    rows, columns = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
+    (y0, y1), (x0, x1) = ((n[0], n[-1] + 1) for n in (rows, columns))
+    if min(y1 - y0, x1 - x0) < 4:
+        return None
+    part = slice(max(y0 - 1, 0), y1 + 1), slice(max(x0 - 1, 0), x1 + 1)
+    region = Region(x0, y0, x1, y1, inside[y0:y1, x0:x1], torch.ones(3))
+    rim = 2 * (x1 - x0 + y1 - y0)
+    black = blank(paper.width, paper.height, torch.zeros(3))
+    best = None
+    for new in shapes_of(region, black):
+        if int(new.kind[0]) in (BOX, ROUNDED, ELLIPSE):
+            off = (((render(new)[0].numpy() - p.share) * ~p.hidden)[part] ** 2).sum() / rim
+            if off < slack**2 and (best is None or off < 0.7 * best[0]):
+                best = off, new
+    return best[1] if best else None
+
+
+def with_patches(d: Drawing, patches: list[Patch], render) -> Drawing:
+    """`d` with a shape for each patch on top: a simple one, or a path."""
     for p in patches:
-        o = outline_through(p)
-        if o is not None:
-            d = insert(d, as_shape(d, o, torch.from_numpy(p.colour).float()))
+        colour = torch.from_numpy(p.colour).float()
+        new = simple_shape(p, d, render)
+        if new is not None:
+            d = insert(d, replace(new, colour=colour[None], background=d.background))
+        elif (o := outline_through(p)) is not None:
+            d = insert(d, as_shape(d, o, colour))
     return d
 
 
@@ -82,17 +109,23 @@ def worthwhile(d: Drawing, target: Target, solver) -> Drawing:
     return d
 
 
+def refine_simple(d: Drawing, target: Target, solver) -> Drawing:
+    """`d` with all that is no path refined."""
+    simple = d.kind != PATH
+    return solver.refine(d, target, 6, simple) if simple.any() else d
+
+
 def from_patches(target: Target, solver) -> Drawing:
     """A drawing of filled paths alone: one for each patch of the picture."""
     background = background_of(target.image)
-    d = with_patches(blank(target.width, target.height, background), patches_of(target.image, background))
-    return adapt(refine_outlines(d, target, solver), target, solver)
+    d = with_patches(blank(target.width, target.height, background), patches_of(target.image, background), solver.render)
+    return adapt(refine_outlines(refine_simple(d, target, solver), target, solver), target, solver)
 
 
 def with_missing(d: Drawing, target: Target, solver, rounds: int = 3) -> Drawing:
     """`d` with paths on top for what it misses, again and again as long as that lowers the cost."""
     for _ in range(rounds):
-        new = with_patches(d, missing(target.image, solver.render(d)))
+        new = refine_simple(with_patches(d, missing(target.image, solver.render(d)), solver.render), target, solver)
         new = adapt(worthwhile(refine_outlines(new, target, solver), target, solver), target, solver)
         if cost(new, target, solver) > 0.98 * cost(d, target, solver):
             break

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..kit import svg
-from .drawing import BOX, CURVE, ELLIPSE, FRAME, LINE, PATH, RING, Drawing, bounds, ends, is_stroke, meets
+from .drawing import BOX, CURVE, ELLIPSE, FRAME, LINE, PATH, RING, ROUNDED, Drawing, bounds, ends, is_stroke, meets
 from .outlines import outline_of, path_data
 
 
@@ -21,11 +21,13 @@ def element(d: Drawing, i: int, **style) -> str:
     colour = hex_colour(d.colour[i])
     if kind == PATH:
         return svg.element("path", d=path_data(outline_of(d, i)), fill=colour, **style)
-    style = {"fill": colour} | style if kind in (BOX, ELLIPSE) else {"fill": "none", "stroke": colour, "stroke_width": width} | style
+    style = {"fill": colour} | style if kind in (BOX, ELLIPSE, ROUNDED) else {"fill": "none", "stroke": colour, "stroke_width": width} | style
     if kind in (LINE, CURVE) and d.round[i]:
         style["stroke_linecap"] = "round"
     if kind in (BOX, FRAME):
         return svg.element("rect", x=a, y=b, width=c - a, height=e - b, **style)
+    if kind == ROUNDED:
+        return svg.element("rect", x=a, y=b, width=c - a, height=e - b, rx=f, **style)
     if kind in (ELLIPSE, RING):
         return svg.element("ellipse", cx=a, cy=b, rx=c, ry=e, **style)
     if kind == LINE:

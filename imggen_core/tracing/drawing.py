@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-BOX, FRAME, ELLIPSE, RING, LINE, CURVE, PATH = range(7)
-KINDS = ("box", "frame", "ellipse", "ring", "line", "curve", "path")
+BOX, FRAME, ELLIPSE, RING, LINE, CURVE, ROUNDED, PATH = range(8)
+KINDS = ("box", "frame", "ellipse", "ring", "line", "curve", "rounded box", "path")
 NUMBERS = 7  # of a shape; the last is the stroke's width
 COLUMNS = NUMBERS + 3  # and its colour: all that can be solved for
 FREE = torch.tensor(
@@ -23,6 +23,7 @@ FREE = torch.tensor(
         [1, 1, 1, 1, 0, 0, 1],
         [1, 1, 1, 1, 0, 0, 1],
         [1, 1, 1, 1, 1, 1, 1],
+        [1, 1, 1, 1, 1, 0, 0],
         [0, 0, 0, 0, 0, 0, 0],
     ],
     dtype=torch.bool,

@@ -80,7 +80,7 @@ def edge_of(o: Outline) -> Edge:
     start = np.where(line[:, None], p[:, 1], ends[0][:, None] * p[:, 0] + (1 - ends[0])[:, None] * p[:, 1])
     stop = np.where(line[:, None], p[:, 2], ends[1][:, None] * p[:, 2] + (1 - ends[1])[:, None] * p[:, 1])
     size = np.where(line, np.hypot(*(stop - start).T), np.hypot(*(p[:, 1] - start).T) + np.hypot(*(stop - p[:, 1]).T))
-    steps = np.ceil(np.where(line, size, np.maximum(size * 1.5, 4)) + 1e-9).astype(int).clip(1, 4000)
+    steps = np.ceil(np.where(line, size, np.maximum(size * 2, 4)) + 1e-9).astype(int).clip(1, 4000)
     who = np.repeat(np.arange(len(mine)), steps)
     nth = np.arange(len(who)) - np.repeat(np.cumsum(steps) - steps, steps)
 

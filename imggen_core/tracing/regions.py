@@ -10,7 +10,7 @@ from scipy import ndimage
 from skimage.measure import label
 from torch import Tensor
 
-from .drawing import BOX, ELLIPSE, FRAME, RING, Drawing, bounds, meets, one
+from .drawing import BOX, ELLIPSE, FRAME, RING, ROUNDED, Drawing, bounds, meets, one
 
 EIGHT = np.ones((3, 3), int)  # a pixel and its eight neighbours
 HAIR = 0.02  # pixels that a shape is proposed too large: an edge exactly between two pixels has a slope by neither
@@ -114,6 +114,14 @@ def thickness_at_sides(mask: np.ndarray) -> list[float]:
     return runs
 
 
+def corner_radius(mask: np.ndarray) -> float:
+    """The radius [pixels] of the rounded corners of a box, by the pixels that its four corners lack."""
+    quarter = tuple(n // 2 for n in mask.shape)
+    lacking = [ndimage.label(~m[: quarter[0], : quarter[1]])[0] for m in (mask, mask[::-1], mask[:, ::-1], mask[::-1, ::-1])]
+    empty = [(groups == groups[0, 0]).sum() if groups.size and groups[0, 0] else 0 for groups in lacking]
+    return float(np.sqrt(np.median(empty) / (1 - np.pi / 4)))
+
+
 def shapes_of(r: Region, paper: Drawing) -> list[Drawing]:
     """The shapes that a region could be."""
     w, h, cx, cy, out = r.x1 - r.x0, r.y1 - r.y0, (r.x0 + r.x1) / 2, (r.y0 + r.y1) / 2, []
@@ -121,6 +129,9 @@ def shapes_of(r: Region, paper: Drawing) -> list[Drawing]:
         out.append(one(paper, BOX, [r.x0 - HAIR, r.y0 - HAIR, r.x1 + HAIR, r.y1 + HAIR], 0, r.colour))
         if min(w, h) >= 4:
             out.append(one(paper, ELLIPSE, [cx, cy, w / 2 + 0.2, h / 2 + 0.2], 0, r.colour))
+        radius = corner_radius(r.mask)
+        if 1.5 <= radius <= min(w, h) / 2:
+            out.append(one(paper, ROUNDED, [r.x0 - HAIR, r.y0 - HAIR, r.x1 + HAIR, r.y1 + HAIR, radius], 0, r.colour))
     if r.joined or min(w, h) < 6:
         return out
     runs = thickness_at_sides(r.mask)
