@@ -232,8 +232,9 @@ def refine_outlines(d: Drawing, target: Target, solver, steps: int = 10, least: 
         j, residual = slopes(d, target, solver.layers(d, target))
         normal, right = (j.T @ j).tocsc(), j.T @ residual
         for _ in range(5):
-            ridge = sparse.diags(damping * normal.diagonal() + 1e-3)
-            new = moved(d, -sparse.linalg.spsolve(normal + ridge, right, permc_spec="MMD_AT_PLUS_A"))
+            system = normal + sparse.diags(damping * normal.diagonal() + 1e-3)
+            step = sparse.linalg.cg(system, right, rtol=1e-3, maxiter=100, M=sparse.diags(1 / system.diagonal()))[0]
+            new = moved(d, -step)
             now = solver.squared_error(new, target)
             if now < error:
                 break
