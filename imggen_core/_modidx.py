@@ -322,6 +322,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'imggen_core.strokes.Fitter.stages': ('strokes.html#fitter.stages', 'imggen_core/strokes.py'),
                                      'imggen_core.strokes.Fitter.strokes': ('strokes.html#fitter.strokes', 'imggen_core/strokes.py'),
                                      'imggen_core.strokes.Fitter.tidy': ('strokes.html#fitter.tidy', 'imggen_core/strokes.py'),
+                                     'imggen_core.strokes.Fitter.unless_outlined': ( 'strokes.html#fitter.unless_outlined',
+                                                                                     'imggen_core/strokes.py'),
                                      'imggen_core.strokes.StrokeDrawing': ('strokes.html#strokedrawing', 'imggen_core/strokes.py'),
                                      'imggen_core.strokes.StrokeDrawing.__init__': ( 'strokes.html#strokedrawing.__init__',
                                                                                      'imggen_core/strokes.py'),

@@ -404,7 +404,7 @@ def best_fill(r: Region, d: Drawing, canvas: Tensor, image: Tensor) -> Trial | N
     need = lambda p: 0.97 if r.joined else 0.85 if p.shape.kind[0] == ELLIPSE else 0.6  # short thick strokes look like flat ellipses
     good = [p for p in tries if p.gain - 0.05 * own * (p.at < len(d)) >= need(p) * own]
     most = max((p.gain for p in good), default=0)
-    simple = lambda p: p.plain - 0.02 * abs(p.plain) * (int(p.shape.kind[0]) in (FRAME, RING, ROUNDED))  # a filled shape has fewer numbers
+    simple = lambda p: p.plain - 0.02 * abs(p.plain) * (int(p.shape.kind[0]) in (FRAME, RING))  # a filled shape has fewer numbers
     return max((p for p in good if p.gain > 0.8 * most), key=simple, default=None)
 
 # %% ../nbs/02_strokes.ipynb #498392e9
@@ -507,9 +507,9 @@ class Fitter:
         new = trace(self.target.image, render(d), d, tolerance=0.9 * self.jitter, agree=agree)
         return prune(refine(new, self.target, 8), self.target) if len(new) > len(d) else d
 
-    def outlines(self, d: Drawing) -> Drawing:
-        """Filled outlines in the place of all that, where strokes miss the picture and outlines cost less than half."""
-        if psnr(render(d), self.target.image) > 37:
+    def outlines(self, d: Drawing, above: int = 0) -> Drawing:
+        """Filled outlines in the place of more than `above` shapes, where these miss the picture and outlines cost less than half."""
+        if len(d) <= above or psnr(render(d), self.target.image) > 37:
             return d
         new = contours.with_missing(contours.from_patches(self.target, SOLVER), self.target, SOLVER)
         return new if cost(new, self.target, SOLVER) < cost(d, self.target, SOLVER) / 2 else d
@@ -544,12 +544,16 @@ class Fitter:
     def stages(self, turns: int) -> list[tuple]:
         """The stages by name: fills once; then strokes, or outlines; `turns` times strokes and merges; then tidying up."""
         thin = partial(self.strokes, agree=2)  # what is left after the first turn is thin and pale
-        first = [("order and caps", self.order_and_caps), ("merge", self.merge)]
+        first = [("order and caps", self.order_and_caps), ("merge", self.merge)] if turns else []
         later = [("strokes", thin), ("merge", self.merge)] * (turns - 1)
-        in_strokes = lambda stage: lambda d: d if (d.kind == PATH).any() else stage(d)
-        work = [(name, in_strokes(stage)) for name, stage in [*first, *later, ("tidy", self.tidy)]]
-        work = [("strokes", self.strokes), ("outlines", self.outlines), *work, ("rest", self.rest)] if turns else [("tidy", self.tidy)]
-        return [("fills", self.fills), *work, ("finish", self.finish)]
+        work = [(name, partial(self.unless_outlined, stage)) for name, stage in [*first, *later, ("tidy", self.tidy)]]
+        begin = [("strokes", self.strokes), ("outlines", partial(self.outlines, above=20))]  # so many are hard to merge
+        end = [("outlines", self.outlines), ("rest", self.rest)]
+        return [("fills", self.fills), *(begin if turns else []), *work, *(end if turns else []), ("finish", self.finish)]
+
+    def unless_outlined(self, stage, d: Drawing) -> Drawing:
+        """What a stage for strokes makes of a drawing; a drawing of outlines stays."""
+        return d if (d.kind == PATH).any() else stage(d)
 
 # %% ../nbs/02_strokes.ipynb #42579978
 def jitter_of(seed: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,11 +116,13 @@ def thickness_at_sides(mask: np.ndarray) -> list[float]:
 
 
 def corner_radius(mask: np.ndarray) -> float:
-    """The radius [pixels] of the rounded corners of a box, by the pixels that its four corners lack."""
-    quarter = tuple(n // 2 for n in mask.shape)
-    lacking = [ndimage.label(~m[: quarter[0], : quarter[1]])[0] for m in (mask, mask[::-1], mask[:, ::-1], mask[::-1, ::-1])]
-    empty = [(groups == groups[0, 0]).sum() if groups.size and groups[0, 0] else 0 for groups in lacking]
-    return float(np.sqrt(np.median(empty) / (1 - np.pi / 4)))
+    """The radius [pixels] of the rounded corners of a box, by the pixels that each of its four corners lacks (the fewest count)."""
+    half = tuple(-(-n // 2) for n in mask.shape)
+    empty = []
+    for m in (mask, mask[::-1], mask[:, ::-1], mask[::-1, ::-1]):
+        groups = label(~m[: half[0], : half[1]], connectivity=1)
+        empty.append((groups == groups[0, 0]).sum() if groups[0, 0] else 0)
+    return math.sqrt(min(empty) / (1 - math.pi / 4))
 
 
 def shapes_of(r: Region, paper: Drawing) -> list[Drawing]:
@@ -130,7 +133,7 @@ def shapes_of(r: Region, paper: Drawing) -> list[Drawing]:
         if min(w, h) >= 4:
             out.append(one(paper, ELLIPSE, [cx, cy, w / 2 + 0.2, h / 2 + 0.2], 0, r.colour))
         radius = corner_radius(r.mask)
-        if 1.5 <= radius <= min(w, h) / 2:
+        if 1.5 <= radius <= min(w, h) / 2 and (radius < 0.35 * min(w, h) or max(w, h) > 1.3 * min(w, h)):  # else it is a circle
             out.append(one(paper, ROUNDED, [r.x0 - HAIR, r.y0 - HAIR, r.x1 + HAIR, r.y1 + HAIR, radius], 0, r.colour))
     if r.joined or min(w, h) < 6:
         return out
