@@ -12,7 +12,7 @@ __all__ = ['COVER', 'PRICE', 'SOLVER', 'CRITERIA', 'overlap', 'cover_box', 'trap
 
 # %% ../nbs/02_strokes.ipynb #7397335c
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated
 
@@ -36,7 +36,6 @@ from imggen_core.tracing.drawing import (
     meets, numbers_in, pick,
 )  # fmt: skip
 from .tracing.edits import Edit
-from .tracing.knots import cost
 from .tracing.outlines import cover_paths
 from .tracing.nearest import ellipse_distance, nearest_t, unit
 from .tracing.regions import Region, Trial, background_of
@@ -507,12 +506,22 @@ class Fitter:
         new = trace(self.target.image, render(d), d, tolerance=0.9 * self.jitter, agree=agree)
         return prune(refine(new, self.target, 8), self.target) if len(new) > len(d) else d
 
-    def outlines(self, d: Drawing, above: int = 0) -> Drawing:
-        """Filled outlines in the place of more than `above` shapes, where these miss the picture and outlines cost less than half."""
-        if len(d) <= above or psnr(render(d), self.target.image) > 37:
+    @cached_property
+    def outlined(self) -> Drawing:
+        """The cheapest drawing with filled outlines: of every patch of the picture, or of what the first strokes miss."""
+        first = self.strokes(self.fills(blank(self.target.width, self.target.height, background_of(self.target.image))))
+        begun = contours.from_patches(self.target, SOLVER), contours.worthwhile(first, self.target, SOLVER)
+        return min((contours.with_missing(d, self.target, SOLVER) for d in begun), key=self.cost)
+
+    def cost(self, d: Drawing) -> float:
+        """The squared error that is left, and the price of all numbers."""
+        return squared_error(d, self.target) + PRICE * numbers_in(d)
+
+    def outlines(self, d: Drawing, above: int = 0, share: float = 1.0, enough: float = 40) -> Drawing:
+        """Filled outlines in the place of more than `above` shapes that stay below `enough` dB, if they cost less than that `share`."""
+        if len(d) <= above or psnr(render(d), self.target.image) > enough:
             return d
-        new = contours.with_missing(contours.from_patches(self.target, SOLVER), self.target, SOLVER)
-        return new if cost(new, self.target, SOLVER) < cost(d, self.target, SOLVER) / 2 else d
+        return min(d, self.outlined, key=lambda option: self.cost(option) * (share if option is d else 1))
 
     def order_and_caps(self, d: Drawing) -> Drawing:
         """Shapes beneath others where that serves, and each stroke's better kind of cap."""
@@ -532,14 +541,11 @@ class Fitter:
         d = prune(refine(d, self.target, 10, least=1e-4), self.target)
         return finishing.tie_fills(finishing.settle_widths(d, self.target, SOLVER), self.target, SOLVER)
 
-    def rest(self, d: Drawing) -> Drawing:
-        """Outlines on top for what is still missing, where much is."""
-        return d if psnr(render(d), self.target.image) > 40 else contours.with_missing(d, self.target, SOLVER)
-
     def finish(self, d: Drawing) -> Drawing:
         """Numbers snapped, strokes welded into paths, nothing invisible left."""
         d = finishing.snap(d, self.target, SOLVER)
-        return drop_invisible(weld(d, self.target.image, 8 * PRICE), self.target.image)
+        d = weld(d, self.target.image, 8 * PRICE)
+        return drop_invisible(d, self.target.image, worth(d, self.target).abs() > 0.01)
 
     def stages(self, turns: int) -> list[tuple]:
         """The stages by name: fills once; then strokes, or outlines; `turns` times strokes and merges; then tidying up."""
@@ -547,9 +553,9 @@ class Fitter:
         first = [("order and caps", self.order_and_caps), ("merge", self.merge)] if turns else []
         later = [("strokes", thin), ("merge", self.merge)] * (turns - 1)
         work = [(name, partial(self.unless_outlined, stage)) for name, stage in [*first, *later, ("tidy", self.tidy)]]
-        begin = [("strokes", self.strokes), ("outlines", partial(self.outlines, above=20))]  # so many are hard to merge
-        end = [("outlines", self.outlines), ("rest", self.rest)]
-        return [("fills", self.fills), *(begin if turns else []), *work, *(end if turns else []), ("finish", self.finish)]
+        begin = [("strokes", self.strokes), ("outlines", partial(self.outlines, above=20, share=0.5, enough=37))]  # many are hard to merge
+        end = [("outlines", self.outlines), ("finish", self.finish)]
+        return [("fills", self.fills), *begin, *work, *end] if turns else [("fills", self.fills), *work, end[-1]]
 
     def unless_outlined(self, stage, d: Drawing) -> Drawing:
         """What a stage for strokes makes of a drawing; a drawing of outlines stays."""

@@ -9,7 +9,7 @@ import torch
 from skimage.measure import find_contours
 
 from .curves import corners_of, evenly, fit_curve, fit_line, longest_prefixes
-from .drawing import BOX, ELLIPSE, FREE, PATH, ROUNDED, Drawing, blank, insert, pick
+from .drawing import BOX, ELLIPSE, FREE, PATH, ROUNDED, Drawing, blank, insert, one, pick
 from .knots import adapt, cost
 from .outlines import Outline, as_shape, refine_outlines
 from .patches import Patch, missing, patches_of
@@ -19,7 +19,7 @@ from .tiles import Target
 STEP = 0.75  # pixels from one point of a contour to the next
 
 
-def loops_of(p: Patch, least: float = 2.0) -> list[np.ndarray]:
+def loops_of(p: Patch, least: float = 0.5) -> list[np.ndarray]:
     """The closed contours [n,2] (x, y) of a patch that enclose at least `least` pixels."""
     found = find_contours(np.pad(p.share, 1), 0.5)
     loops = [c[:-1, ::-1] - 0.5 for c in found if len(c) > 4]
@@ -66,6 +66,9 @@ def smoothed(points: np.ndarray, knot: np.ndarray, slack: float = 0.6) -> tuple[
 
 def simple_shape(p: Patch, paper: Drawing, render, slack: float = 0.12) -> Drawing | None:
     """The box, rounded box or ellipse that a patch is, if its pixels differ by less than `slack` (root mean square, along its rim)."""
+    if (area := p.share.sum()) < 6:  # a dot
+        middle = (np.indices(p.share.shape) * p.share).sum((1, 2)) / area + 0.5
+        return one(paper, ELLIPSE, [*middle[::-1], *2 * [np.sqrt(area / np.pi)]])
     inside = p.share > 0.5
     if not inside.any():
         return None

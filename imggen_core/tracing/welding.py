@@ -77,14 +77,15 @@ def weld(d: Drawing, image: Tensor, slack: float) -> Drawing:
             d, now = new, min(error, now)
 
 
-def drop_invisible(d: Drawing, image: Tensor) -> Drawing:
-    """Leave out elements without which CairoSVG draws the very same picture."""
+def drop_invisible(d: Drawing, image: Tensor, visible: Tensor | None = None) -> Drawing:
+    """Leave out elements without which CairoSVG draws the very same picture; shapes in the mask `visible` [N] are not looked at."""
+    visible = torch.zeros(len(d), dtype=torch.bool) if visible is None else visible
     while True:
-        whole = cairo(to_svg(d))
-        for _, who in elements(d):
-            less = pick(d, ~mask_of(len(d), who))
-            if torch.equal(cairo(to_svg(less)), whole):
-                d = less
-                break
-        else:
+        whole, dropped = cairo(to_svg(d)), False
+        for _, who in reversed(elements(d)):  # from the top down, the numbers of what is below stay
+            if not visible[who].any():
+                less = ~mask_of(len(d), who)
+                if torch.equal(cairo(to_svg(pick(d, less))), whole):
+                    d, visible, dropped = pick(d, less), visible[less], True
+        if not dropped:
             return d
