@@ -37,7 +37,8 @@ if ! { [[ $$settings != *.no-index=* ]] && $(PIP) install -q -c constraints.txt 
         && UV_INDEX_STRATEGY=unsafe-best-match $(BIN)/python -m uv pip install -p $(BIN)/python -c constraints.txt -e '$1'; }; then \
     echo "uv cannot install here: pip does, which takes longer (log: $(LOG))"; \
     $(PIP) install --no-compile --progress-bar off -c constraints.txt -e '$1' 2>&1 | tee -a $(LOG) \
-        | awk '/^ERROR/ || /\([0-9.]+ [MG]B\)/ {sub(/^ +/, ""); print "  " $$0; fflush()} /^Installing collected/ {print "  Unpacking"; fflush()}' \
+        | awk '/^ *ERROR/ || /\([0-9.]+ [MG]B\)/ {sub(/^ +/, ""); print "  " $$0; fflush()} /^Installing collected/ {print "  Unpacking"; fflush()} \
+            /WARNING: Retrying/ && !told++ {print "  The package index does not answer; trying again"; fflush()}' \
         || { echo "make: the installation did not finish: see $(LOG); the same command goes on where it stopped" >&2; exit 1; }; \
 fi
 endef

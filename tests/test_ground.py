@@ -334,7 +334,7 @@ case "$*" in
     *"config list") cat pip-settings 2>/dev/null || true ;;
     *"install -q -c constraints.txt uv") [ -e has-uv ] ;;
     "-m uv"*) env | grep -E '^(UV_|SSL_|ALL_P)' > uv-settings; echo "uv $*" >> calls; [ -e may-uv ] ;;
-    "-m pip"*" install"*) echo "install $*" >> calls; [ -e may-install ] || {{ echo "ERROR: connection lost"; exit 1; }} ;;
+    "-m pip"*" install"*) echo "install $*" >> calls; [ -e may-install ] || {{ printf 'WARNING: Retrying (1)\\nWARNING: Retrying (2)\\n  ERROR: connection lost\\n'; exit 1; }} ;;
     *) echo "python $*" >> calls ;;
 esac
 """
@@ -365,6 +365,7 @@ def calls(ground: Path) -> list[str]:
 def test_interrupted_installation_goes_on_at_the_next_make(ground):
     first = make(ground, "test", "PYTHON=./python")
     assert first.returncode != 0 and "ERROR: connection lost" in first.stdout and "install.log" in first.stderr
+    assert first.stdout.count("does not answer") == 1 and "Retrying" in (ground / ".venv" / "install.log").read_text()
     assert calls(ground) == ["venv", "install"]
     (ground / "may-install").touch()
     assert make(ground, "test", "PYTHON=./python").returncode == 0
