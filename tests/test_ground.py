@@ -334,7 +334,8 @@ case "$*" in
     *"config list") cat pip-settings 2>/dev/null || true ;;
     *"install -q -c constraints.txt uv") [ -e has-uv ] ;;
     "-m uv"*) env | grep -E '^(UV_|SSL_|ALL_P)' > uv-settings; echo "uv $*" >> calls; [ -e may-uv ] ;;
-    "-m pip"*" install"*) echo "install $*" >> calls; [ -e may-install ] || {{ printf 'WARNING: Retrying (1)\\nWARNING: Retrying (2)\\n  ERROR: connection lost\\n'; exit 1; }} ;;
+    "-m pip"*" install"*) echo "install $*" >> calls; [ -e may-install ] || {{
+        printf 'WARNING: Retrying (%s)\\n' 1 2; echo "  ERROR: connection lost"; exit 1; }} ;;
     *) echo "python $*" >> calls ;;
 esac
 """
