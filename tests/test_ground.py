@@ -323,7 +323,7 @@ def test_ci_entry_runs_make_test():
     assert re.search(r"^make test\b", script.read_text(), re.MULTILINE)
 
 
-# ---- the Makefile, with a stand-in for Python: `-m venv` copies it, `-m pip install` waits for permission ------------------
+# ---- the Makefile, with a stand-in for Python: `-m venv` copies it, `-m uv` and `-m pip install` wait for permission ----------
 
 STAND_IN = """#!/bin/sh
 case "$*" in
@@ -331,7 +331,11 @@ case "$*" in
     *ensurepip*) exit 0 ;;
     "-m venv"*) mkdir -p .venv/bin; cp "$0" .venv/bin/python; echo "venv" >> calls ;;
     "-m pip --version") exit 0 ;;
-    "-m pip install"*) echo "install $*" >> calls; [ -e may-install ] || {{ echo "ERROR: connection lost"; exit 1; }} ;;
+    *"config list") cat pip-settings 2>/dev/null || true ;;
+    *"install -q -c constraints.txt uv") [ -e has-uv ] ;;
+    "-m uv"*) env | grep -E '^(UV_|SSL_|ALL_P)' > uv-settings; echo "uv $*" >> calls; [ -e may-uv ] ;;
+    "-m pip"*" install"*) echo "install $*" >> calls; [ -e may-install ] || {{
+        printf 'WARNING: Retrying (%s)\\n' 1 2; echo "  ERROR: connection lost"; exit 1; }} ;;
     *) echo "python $*" >> calls ;;
 esac
 """
@@ -351,7 +355,7 @@ def stand_in(folder: Path, version: str) -> None:
 
 
 def make(ground: Path, *words: str) -> subprocess.CompletedProcess:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "PYTHON"}
+    clean = {name: value for name, value in os.environ.items() if not re.match("MAKE|PYTHON$|UV_|SSL_|ALL_PROXY", name)}
     return subprocess.run(["make", *words], cwd=ground, env=clean, capture_output=True, text=True, timeout=60)
 
 
@@ -362,6 +366,7 @@ def calls(ground: Path) -> list[str]:
 def test_interrupted_installation_goes_on_at_the_next_make(ground):
     first = make(ground, "test", "PYTHON=./python")
     assert first.returncode != 0 and "ERROR: connection lost" in first.stdout and "install.log" in first.stderr
+    assert first.stdout.count("does not answer") == 1 and "Retrying" in (ground / ".venv" / "install.log").read_text()
     assert calls(ground) == ["venv", "install"]
     (ground / "may-install").touch()
     assert make(ground, "test", "PYTHON=./python").returncode == 0
@@ -380,9 +385,41 @@ def test_changed_requirements_are_installed_again(ground):
 
 
 def test_installation_uses_the_tested_versions(ground):
-    (ground / "may-install").touch()
-    make(ground, "install", "PYTHON=./python")
-    assert "-c constraints.txt -e .[test]" in (ground / "calls").read_text()
+    for name in ("may-install", "has-uv"):
+        (ground / name).touch()
+    assert "pip does" in make(ground, "install", "PYTHON=./python").stdout
+    assert calls(ground) == ["venv", "uv", "install"]
+    assert (ground / "calls").read_text().count("-c constraints.txt -e .[test]") == 2
+
+
+def test_uv_installs_where_it_can(ground):
+    for name in ("has-uv", "may-uv"):
+        (ground / name).touch()
+    done = make(ground, "install", "PYTHON=./python")
+    assert (done.returncode, calls(ground)) == (0, ["venv", "uv"]), done.stderr
+    assert make(ground, "install", "PYTHON=./python").returncode == 0
+    assert calls(ground) == ["venv", "uv"], "installed twice"
+
+
+def test_uv_goes_where_pip_is_told_to_go(ground):
+    for name in ("has-uv", "may-uv"):
+        (ground / name).touch()
+    (ground / "pip-settings").write_text(
+        ":env:.cert='/etc/our.pem'\nglobal.cert='/etc/old.pem'\nglobal.index-url='https://a/simple'\n"
+        "global.extra-index-url='https://b/simple\\nhttps://c/simple'\ninstall.index-url='https://mirror/$x'\n"
+    )
+    assert make(ground, "install", "PYTHON=./python").returncode == 0
+    told = dict(line.split("=", 1) for line in (ground / "uv-settings").read_text().splitlines())
+    assert told["UV_DEFAULT_INDEX"] == "https://mirror/$x" and told["SSL_CERT_FILE"] == "/etc/our.pem"
+    assert told["UV_EXTRA_INDEX_URL"] == "https://b/simple https://c/simple" and told["UV_INDEX_STRATEGY"] == "unsafe-best-match"
+
+
+def test_no_index_is_left_to_pip(ground):
+    for name in ("has-uv", "may-uv", "may-install"):
+        (ground / name).touch()
+    (ground / "pip-settings").write_text(":env:.no-index='1'\n")
+    assert make(ground, "install", "PYTHON=./python").returncode == 0
+    assert calls(ground) == ["venv", "install"]
 
 
 @pytest.mark.parametrize("version", ["3.10", "3.14", "2.7"])
