@@ -201,6 +201,13 @@ def test_every_control_of_a_shipped_model_moves_the_picture(name, shipped):
 
 
 @every_model
+def test_a_shipped_model_makes_pictures_and_leaves_reading_to_sample(name, shipped):
+    cls = type(shipped(name))
+    assert cls.sample is sampler.Sampler.sample and cls.sample_svg is sampler.Sampler.sample_svg
+    assert cls.make is not sampler.Sampler.make
+
+
+@every_model
 def test_picture_i_of_a_shipped_model_is_the_same_whatever_n_and_first_are(name, shipped):
     three = shipped(name).sample(3, 5)
     for number in (0, 2):

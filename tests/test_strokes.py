@@ -532,6 +532,16 @@ def test_a_hand_that_slips_further_is_further_off_and_takes_no_more_from_the_fir
     assert torch.equal(few, model.sample(1, 3, strokes=2, wobble=1))
 
 
+def test_a_samples_svg_is_the_picture_of_the_same_seed_index_and_controls(model):
+    assert model.sample_svg() == to_svg(scattered())
+    given = {"strokes": 5, "wobble": 2.0, "scale": 2}
+    drawn = cairo(model.sample_svg(7, 2, **given))
+    assert images.psnr(drawn, model.sample(1, 7, first=2, **given)[0]) > 36
+    assert images.psnr(drawn, model.sample(1, 7, first=1, **given)[0]) < 30
+    with pytest.raises(InputError, match="wobble=9"):
+        model.sample_svg(7, 2, wobble=9)
+
+
 def test_at_a_larger_scale_it_is_drawn_anew(model):
     large = model.sample(1, 0, scale=3)[0]
     assert large.shape == (3, 270, 405)

@@ -6,6 +6,7 @@ are where the command line says so, by `shown`.
 
 import contextlib
 import sys
+import threading
 from collections.abc import Iterator
 
 from . import settings
@@ -30,7 +31,14 @@ def shown(yes: bool = True) -> Iterator[None]:
 def counted(total: int, label: str, initial: int = 0):
     """A `bar` that is seen if `shown` says so; what counts itself inside is part of this work, and stays silent."""
     with bar(total, label, initial, _shown) as one, shown(False):
-        yield one
+        first = threading.Timer(getattr(one, "delay", 0), one.refresh)  # alone a bar waits for its first `update`, which may be far off
+        first.daemon = True
+        if not one.disable:
+            first.start()
+        try:
+            yield one
+        finally:
+            first.cancel()
 
 
 def bar(total: int | None, label: str, initial: int, visible: bool):

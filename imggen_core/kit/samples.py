@@ -44,11 +44,14 @@ class Samples:
     def indices(self) -> range:
         return range(self.first, self.first + self.n)
 
+    @property
+    def count(self) -> str:
+        return f"{self.n} picture{'s'[: self.n > 1]}"
+
     def blocks(self) -> list[range]:
         """The indices, cut at the multiples of BLOCK."""
-        end = self.first + self.n
-        starts = range(self.first // BLOCK * BLOCK, end, BLOCK)
-        return [range(max(start, self.first), min(start + BLOCK, end)) for start in starts]
+        first, end = self.first, self.first + self.n
+        return [range(max(at, first), min(at + BLOCK, end)) for at in range(first // BLOCK * BLOCK, end, BLOCK)]
 
     def pictures(self, block: range) -> "torch.Tensor":
         """The pictures of one block, [n,3,H,W] in [0,1]."""
@@ -78,7 +81,7 @@ def write_sheet(samples: Samples, path: Path) -> str:
             done.update(len(block))
     images.save_image(images.sheet(pictures), path)
     height, width = pictures[0].shape[:2]
-    return f"{samples.n} picture{'s'[: samples.n > 1]} of {width}x{height}"
+    return f"{samples.count} of {width}x{height}"
 
 
 def write_svg(samples: Samples, path: Path) -> str:
@@ -103,7 +106,7 @@ def write_folder(samples: Samples, folder: Path) -> str:
     finally:
         there = sorted(int(path.stem) for path in folder.glob("*.png") if path.stem.isdecimal())
         files.write(folder / TABLE, table(samples, there))
-    return f"{samples.n} pictures and {TABLE}" + (f", {todo} of them made now" if todo < samples.n else "")
+    return f"{samples.count} and {TABLE}" + (f", {todo} of them made now" if todo < samples.n else "")
 
 
 def write_zip(samples: Samples, path: Path) -> str:
@@ -119,7 +122,7 @@ def write_zip(samples: Samples, path: Path) -> str:
             entry.create_system, entry.external_attr = 3, 0o644 << 16
             archive.writestr(entry, (folder / name).read_bytes())
     shutil.rmtree(folder)
-    return f"{samples.n} pictures and {TABLE}"
+    return f"{samples.count} and {TABLE}"
 
 
 WRITERS = {".png": write_sheet, ".jpg": write_sheet, ".jpeg": write_sheet, ".svg": write_svg, ".zip": write_zip}
