@@ -50,6 +50,15 @@ def test_work_inside_counted_work_is_silent(lines):
     assert said and all(line.startswith("outer") for line in said)
 
 
+def test_a_bar_in_a_bar_of_a_training_is_lines_too(lines):
+    for total in (2, None):
+        with progress.bar(2, "epochs", 0, True) as epochs, progress.bar(total, "epoch 1", 0, True) as batches:
+            batches.update()
+            epochs.update()
+    said = lines()
+    assert said and all(line.startswith("epoch") and "\x1b" not in line for line in said)
+
+
 def test_without_a_terminal_there_is_a_line_now_and_then(capsys):
     with progress.shown():
         blank(2000)

@@ -57,7 +57,7 @@ class Lines:
     """Where a bar is written that cannot move: each of its states is a line of stderr."""
 
     def write(self, text: str) -> None:
-        if text := text.strip():
+        if text := text.replace("\x1b[A", "").strip():  # without what moves between bars, and wipes them away
             print(text, file=sys.stderr, flush=True)
 
     def flush(self) -> None:
