@@ -6,8 +6,10 @@ Modules:
 - `imggen_core.kit.cards`: Model cards: the words of each stand in `imggen_core/cards/NAME.md`; figures, criteria, controls and sizes are put in here.
 - `imggen_core.kit.checks`: Exercise checks: they run the learner's function and say which property failed, on which input and by how much, with a hint.
 - `imggen_core.kit.parameters`: What a training can be given: type, range, unit and meaning of each parameter stand in one place, the signature of `train`.
+- `imggen_core.kit.progress`: The one progress bar: a live line on a terminal and in Jupyter, elsewhere a plain line now and then.
 - `imggen_core.kit.run`: `Run`: one training's folder, progress, history and saved state. Kill it at any moment, run it again, and it ends bit-identical.
-- `imggen_core.kit.sampler`: The one interface of every generator: `controls` says what can be turned, `sample(n, seed, **controls)` makes pictures.
+- `imggen_core.kit.sampler`: The one interface of every generator: `controls` says what can be turned, `sample(n, seed, **controls)` gives pictures.
+- `imggen_core.kit.samples`: The pictures of one generator as files: one sheet, a folder with a table, a ZIP, or one SVG.
 - `imggen_core.kit.show`: Every figure of the course in one look: pictures large enough to see, curves with their names at their ends, tables.
 - `imggen_core.kit.state`: The saved state of a run: a folder step-N with safetensors and JSON, written whole or not at all, and never unpickled.
 - `imggen_core.kit.svg_cairo`: CairoSVG's side of `kit.svg`: measures and draws one SVG. Run as a script it is the child process that holds the limits.

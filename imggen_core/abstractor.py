@@ -29,7 +29,7 @@ from .designs import FORMATS, GOALS, PALETTE, SCORES, Designs, loader
 from .kit import zoo
 from .kit.parameters import BatchSize, Count, Epochs, LearningRate, Pixels, Real, Seed, Whole, Width, validated
 from .kit.run import Run
-from .kit.sampler import Choice, Sampler, Slider, checked
+from .kit.sampler import Choice, Sampler, Slider
 from .kit.scorecard import scorecard
 from .kit.settings import CHECKPOINTS, InputError
 from .kit.training import adamw, cosine_factor, set_lr
@@ -161,9 +161,9 @@ class Abstractor(nn.Module, PyTorchModelHubMixin, Sampler):
     def controls(self):
         return CONTROLS
 
-    def sample(self, n: int = 1, seed: int = 0, **controls) -> Tensor:
+    def make(self, n: int, seed: int, first: int, **controls) -> Tensor:
         """n graded designs [n,3,192,320]: the design (or what a score looks at), and beside it the answers against the truth."""
-        return torch.stack([graded(self, seed, index, **checked(self.controls, controls)) for index in range(n)])
+        return torch.stack([graded(self, seed, index, **controls) for index in range(first, first + n)])
 
 # %% ../nbs/07_abstractor.ipynb #7ab29eb9
 WEIGHTS = (40.0, 10.0, 12.0, 8.0)  # of the squared errors of SCORES

@@ -248,29 +248,41 @@ def closing(chapter: str, folder: Path, seconds: float) -> None:
 def sample(
     context: typer.Context,
     model: ModelName,
-    n: Annotated[int, typer.Option("-n", help="How many pictures.")] = 16,
+    n: Annotated[int | None, typer.Option("-n", help="How many pictures. Default: 16, and 1 as an .svg.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed, the same pictures.")] = 0,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Default: MODEL-SEED.png in this folder.")] = None,
+    first: Annotated[int, typer.Option(help="The index of the first picture, among those of the seed.")] = 0,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|DIR/",
+            help="A sheet (.png, .jpg), one drawing (.svg), or a file for each picture and a table of them: "
+            "a folder, which goes on where it was stopped, or a .zip. Default: MODEL-SEED.png in this folder.",
+        ),
+    ] = None,
 ):
     """Draw pictures from a trained model; --CONTROL VALUE sets one of its controls."""
-    from imggen_core.kit import images, sampler
+    from imggen_core.kit import progress, sampler, samples, zoo
+    from imggen_core.kit.parameters import Whole
 
     generator = load(model)
     if not hasattr(generator, "controls"):
         raise InputError(f"{model}: draws no samples")
     own = {name.replace("_", "-") for name in generator.controls}
-    given = controls(context.args, [f"--{name}" for name in own] + ["--seed", "--out", "-n"])
-    out = Path(out or f"{Path(model).name}-{seed}.png").expanduser()
-    if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise InputError(f"--out {out}: wants a name that ends in .png or .jpg")
-    if not out.absolute().parent.is_dir() or out.is_dir():
-        raise InputError(
-            f"--out {out}: {'is a folder' if out.is_dir() else 'its folder does not exist'} — name a file in a folder that is there"
-        )
-    pictures = sampler.pictures(generator, n, seed, **given)
-    images.save_image(images.sheet(pictures), out)
-    height, width = pictures.shape[-2:]
-    say(f"{shown(out)}: {n} picture{'s' if n > 1 else ''} of {width}x{height} from {model}, seed {seed}")
+    given = controls(context.args, [f"--{name}" for name in own] + ["--seed", "--first", "--out", "-n"])
+    write, path = samples.writer(out or f"{Path(model).name}-{seed}.png")
+    n = Whole(1, 10**6).read("n", (1 if write is samples.write_svg else 16) if n is None else n)
+    seed, first = sampler.read_seed(seed), sampler.read_index("first", first)
+    wanted = samples.Samples(generator, model, zoo.fingerprint(model), n, seed, first, sampler.checked(generator.controls, given))
+    if write is samples.write_folder:
+        run_folder(model, path)
+    try:
+        with progress.shown():
+            what = write(wanted, path)
+    except KeyboardInterrupt:
+        if write not in (samples.write_folder, samples.write_zip):
+            raise
+        raise Stopped(f"stopped — to go on: {shlex.join(['imggen', *sys.argv[1:]])}") from None
+    say(f"{shown(path)}: {what} from {model}, seed {seed}")
 
 
 def load(model: str):
@@ -303,11 +315,15 @@ def evaluate(
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here, too.")] = None,
 ):
     """A model's figures against its chapter's criteria: pass or fail."""
+    from imggen_core.kit import progress
+
     if json_file and (json_file.is_dir() or not json_file.absolute().parent.is_dir()):
         raise InputError(f"--json {json_file}: {'is a folder' if json_file.is_dir() else 'its folder does not exist'} — name a file")
     loaded = load(model)
     chapter = type(loaded).__module__.rpartition(".")[2]
-    figures = {name: float(value) for name, value in chapter_function(chapter, "evaluate")(loaded).items()}
+    measure = chapter_function(chapter, "evaluate")
+    with progress.shown():
+        figures = {name: float(value) for name, value in measure(loaded).items()}
     criteria = getattr(importlib.import_module(f"imggen_core.{chapter}"), "CRITERIA", {})
     passed = {name: met(figures.get(name), *criterion) for name, criterion in criteria.items()}
     width = max(map(len, [*figures, *criteria, "figure"]))

@@ -25,7 +25,7 @@ from .kit import zoo
 from .kit.parameters import (BatchSize, Count, Decay, LearningRate, OneOf, Pixels, Real, Seed, Several, Steps, Whole,
                                         validated)  # fmt: skip
 from .kit.run import Run
-from .kit.sampler import Sampler, Slider, checked, generate, generator, picture_count
+from .kit.sampler import Sampler, Slider, generate, generator, picture_count
 from .kit.settings import InputError
 from .kit.training import autocast_bf16, lr_factor, rounded_to_bfloat16, set_lr, to_bfloat16
 
@@ -449,12 +449,11 @@ class DDPM(nn.Module, PyTorchModelHubMixin, Sampler):
             prediction = self(x_t, t)
         return to_x0_and_epsilon(x_t, prediction, t, self.alpha_bar, self.prediction_type)[0].clamp(-1, 1)
 
-    def sample(self, n: int = 1, seed: int = 0, **controls) -> Tensor:
-        """n pictures [n,3,size,size] in [0,1], in bounded memory; picture i is the same whatever n is. InputError for a wrong control."""
-        given = checked(self.controls, controls)
-        times = sampling_times(len(self.alpha_bar), given["steps"])
-        make = lambda draw, _: to_unit(ddim_sample(self.denoise, draw(), self.alpha_bar, "x0", times, given["eta"], draw))
-        return generate(make, n, seed, 3, self.size, self.size, device=self.alpha_bar.device)
+    def make(self, n: int, seed: int, first: int, steps: int, eta: float) -> Tensor:
+        """n pictures [n,3,size,size] in [0,1], in bounded memory."""
+        times = sampling_times(len(self.alpha_bar), steps)
+        make = lambda draw, _: to_unit(ddim_sample(self.denoise, draw(), self.alpha_bar, "x0", times, eta, draw))
+        return generate(make, n, seed, 3, self.size, self.size, first=first, device=self.alpha_bar.device)
 
 # %% ../nbs/09_ddpm.ipynb #7182ff4e
 def fit(run: Run, net: nn.Module, data: Pictures, loss_of, *, steps: int, batch_size: int, lr: float, decay: float = 0.995,

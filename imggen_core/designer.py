@@ -136,17 +136,16 @@ class Designer(GuidedNetwork, PyTorchModelHubMixin, Sampler):
         predict, times = partial(self.guided, meta=meta, guidance=guidance), sampling_times(len(self.alpha_bar), steps, begin)
         return to_unit(ddim_sample(predict, x, self.alpha_bar, "x0", times, after_step=after_step))
 
-    def sample(self, n: int = 1, seed: int = 0, **controls) -> Tensor:
-        """n designs [n,3,size,size] in [0,1], in bounded memory; picture i is the same whatever n is. InputError for a wrong control."""
-        meta, how = self.read(n, controls)
-        return self.sample_for(meta, seed, **how)
+    def make(self, n: int, seed: int, first: int, goal: str, format: str, tone: float, guidance: float, steps: int) -> Tensor:
+        """n designs [n,3,size,size] in [0,1] that follow one condition, in bounded memory."""
+        return self.sample_for(self.make_condition(n, goal, format, tone), seed, guidance, steps, first)
 
-    def sample_for(self, meta: dict, seed: int = 0, guidance: float = GUIDANCE, steps: int = STEPS) -> Tensor:
-        """One design for each row of meta {goal, format, tone [n]}: [n,3,size,size] in [0,1], design i from noise i of `seed`."""
+    def sample_for(self, meta: dict, seed: int = 0, guidance: float = GUIDANCE, steps: int = STEPS, first: int = 0) -> Tensor:
+        """One design for each row of meta {goal, format, tone [n]}: [n,3,size,size] in [0,1], row i from noise first + i of `seed`."""
         device = self.alpha_bar.device
         rows_of = lambda rows: {name: meta[name][rows].to(device) for name in ("goal", "format", "tone")}
         make = lambda draw, rows: self.design(draw(), rows_of(rows), guidance, steps)
-        return generate(make, len(meta["tone"]), seed, 3, self.size, self.size, batch=PICTURES, device=device)
+        return generate(make, len(meta["tone"]), seed, 3, self.size, self.size, first=first, batch=PICTURES, device=device)
 
 # %% ../nbs/10_designer.ipynb #9fd186ac
 def design_loss(net, x0: Tensor, meta: dict, alpha_bar: Tensor, drop: float = 0.1, floor: float = 0.2) -> Tensor:

@@ -434,13 +434,14 @@ class DesignWorld(Sampler):
 
     def layout(self, seed: int = 0, index: int = 0, **controls) -> Layout:
         """The layout of picture `index` of `seed` with these controls."""
-        knobs = {name: value for name, value in checked(self.controls, controls).items() if name != "layer" and value != "any"}
-        return compose(abs(int(seed)), index, **knobs)
+        return self.composed(seed, index, **checked(self.controls, controls))
 
-    def sample(self, n: int = 1, seed: int = 0, **controls) -> Tensor:
+    def composed(self, seed: int, index: int, layer: str, **knobs) -> Layout:
+        return compose(abs(int(seed)), index, **{name: value for name, value in knobs.items() if value != "any"})
+
+    def make(self, n: int, seed: int, first: int, layer: str, **knobs) -> Tensor:
         """n designs [n,3,H,W] in [0,1]."""
-        layer = checked(self.controls, controls)["layer"]
-        drawn = [draw(self.layout(seed, index, **controls), self.size) for index in range(n)]
+        drawn = [draw(self.composed(seed, index, layer, **knobs), self.size) for index in range(first, first + n)]
         return torch.stack([torch.from_numpy(overlay(*one, layer)).permute(2, 0, 1).float() for one in drawn])
 
     def report(self, seed: int = 0, **controls) -> show.Drawing:

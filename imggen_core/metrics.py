@@ -92,9 +92,9 @@ class DesignFeatures(nn.Module, PyTorchModelHubMixin, Sampler):
     def controls(self):
         return CONTROLS
 
-    def sample(self, n: int = 1, seed: int = 0, **controls) -> Tensor:
+    def make(self, n: int, seed: int, first: int, **controls) -> Tensor:
         """n designs [n,3,192,320], damaged as the controls say, each with what was read from it beside what is true."""
-        return torch.stack([read_and_shown(self, seed, index, **checked(self.controls, controls)) for index in range(n)])
+        return torch.stack([read_and_shown(self, seed, index, **controls) for index in range(first, first + n)])
 
 # %% ../nbs/08_metrics.ipynb #76f45054
 def roughened(images: Tensor, share: float) -> Tensor:

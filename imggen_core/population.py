@@ -24,7 +24,7 @@ from .kit import cards, targets
 from .kit.parameters import LearningRate, PictureSize, Seed, Target, Whole, validated
 from .kit.processes import WORKERS, importable, spawned
 from .kit.run import Run
-from .kit.sampler import Sampler, Slider, checked, noise
+from .kit.sampler import Sampler, Slider, noise
 from .kit.settings import ROOT, InputError
 from .kit.training import one_thread
 
@@ -253,14 +253,12 @@ class Contest(nn.Module, PyTorchModelHubMixin, Sampler):
                 "member": Slider(1, 1, self.population, 1, "by rank: 1 is the winner; who was dropped stays as it was"),
                 "wander": Slider(0.0, 0.0, 0.2, 0.01, "noise on every box")}  # fmt: skip
 
-    @torch.no_grad()
-    def sample(self, n: int = 1, seed: int = 0, **controls) -> Tensor:
+    def make(self, n: int, seed: int, first: int, round: int, member: int, wander: float) -> Tensor:
         """n pictures [n,3,height,width] in [0,1] of one member at the end of one round; with wander > 0 they differ."""
-        given = checked(self.controls, controls)
-        place = given["round"], int(self.ranking()[given["member"] - 1])
+        place = round, int(self.ranking()[member - 1])
         painter, stacked = seeded(Boxes, 0, **self.settings).to(self.losses.device), {}
         for number, (name, value) in enumerate(painter.named_parameters()):
-            away = given["wander"] * noise(n, seed + 1_000_003 * number, *value.shape)
+            away = wander * noise(n, seed + 1_000_003 * number, *value.shape, first=first)
             stacked[name] = self.get_buffer(name)[place] + away.to(self.losses.device)
         return vmap(lambda one: functional_call(painter, one, ()))(stacked).clamp(0, 1)
 

@@ -611,24 +611,22 @@ class StrokeDrawing(nn.Module, PyTorchModelHubMixin, Sampler):
             self.width, self.height, *(b.detach().cpu().clone() for b in (self.background, self.kind, self.shape, self.colour, self.round))
         )
 
-    @torch.no_grad()
-    def sample(self, n: int = 1, seed: int = 0, strokes: int | None = None, wobble: float = 0.0, scale: int = 1) -> Tensor:
-        """n pictures [n,3,scale·height,scale·width] in [0,1] of the first `strokes` shapes (None: all), each number off by about
-        `wobble` pixels."""
-        d = pick(self.drawing(), slice(0, self.strokes if strokes is None else int(strokes)))
-        d = replace(d, width=self.width * int(scale), height=self.height * int(scale))
+    def drawings(self, n: int, seed: int, first: int, strokes: int, wobble: float, scale: int) -> list[Drawing]:
+        """n drawings, scale·width × scale·height pixels, of the first `strokes` shapes, each number off by about `wobble` pixels."""
+        d = pick(self.drawing(), slice(0, strokes))
+        d = replace(d, width=self.width * scale, height=self.height * scale)
         geometry = FREE[d.kind].float() * torch.tensor([1.0] * 6 + [0])
-        slips = noise(n, seed, self.strokes, NUMBERS)[:, : len(d)] * wobble * geometry
-        return torch.stack(
-            [
-                render(
-                    apply_step(
-                        replace(d, shape=(d.shape + slip) * int(scale)), torch.ones(len(d), dtype=torch.bool), torch.zeros(len(d), COLUMNS)
-                    )
-                )
-                for slip in slips
-            ]
-        )
+        slips = noise(n, seed, self.strokes, NUMBERS, first=first)[:, : len(d)] * wobble * geometry
+        slipped = [replace(d, shape=(d.shape + slip) * scale) for slip in slips]
+        return [apply_step(one, torch.ones(len(d), dtype=torch.bool), torch.zeros(len(d), COLUMNS)) for one in slipped]
+
+    def make(self, n: int, seed: int, first: int, **controls) -> Tensor:
+        """n `drawings` as pictures [n,3,scale·height,scale·width] in [0,1]."""
+        return torch.stack([render(d) for d in self.drawings(n, seed, first, **controls)])
+
+    def make_svg(self, seed: int, index: int, **controls) -> str:
+        """One of the `drawings` as SVG text."""
+        return to_svg(self.drawings(1, seed, index, **controls)[0])
 
 # %% ../nbs/02_strokes.ipynb #c1eb34c7
 CRITERIA = {

@@ -26,7 +26,7 @@ from .kit import images, zoo
 from .kit.parameters import (Accumulate, BatchSize, Count, Epochs, LearningRate, Maybe, OneOf, Pixels,
                                          Real, Seed, Several, Whole, Width, Words, validated)  # fmt: skip
 from .kit.run import Run
-from .kit.sampler import Choice, Sampler, Slider, checked, generator
+from .kit.sampler import Choice, Sampler, Slider, generator
 from .kit.settings import InputError
 
 # %% ../nbs/05_unet.ipynb #unet-006
@@ -125,18 +125,15 @@ class UNet(nn.Module, PyTorchModelHubMixin, Sampler):
                 "noise": Slider(0.0, 0.0, 0.3, 0.01, "standard deviation of noise on the pixels it is given"),
                 "size": Slider(self.size, 32, 4 * self.size, 1, "pixels per side that the design is drawn at")}  # fmt: skip
 
-    @torch.no_grad()
-    def sample(self, n: int = 1, seed: int = 0, **controls) -> Tensor:
-        """Test designs number seed, seed+1 … as [n,3,size,size], with one of the LAYERS that it sees laid over each."""
-        given, device = checked(self.controls, controls), self.last.weight.device
+    def make(self, n: int, seed: int, first: int, layer: str, opacity: float, noise: float, size: int) -> Tensor:
+        """Test designs number seed + first, seed + first + 1 … as [n,3,size,size], with one of the LAYERS that it sees over each."""
         shown = []
-        for i in range(n):
-            drawn = designs.make_design(designs.SPLITS["test"], abs(seed) + i, given["size"]).image
+        for i in range(first, first + n):
+            drawn = designs.make_design(designs.SPLITS["test"], abs(seed) + i, size).image
             image = torch.from_numpy(drawn).permute(2, 0, 1).float() / 255
-            noise = given["noise"] * torch.randn(image.shape, generator=generator(seed, i))
-            image = (image + noise).clamp(0, 1)
-            seen = to_f_tensor(self.eval()(image[None].to(device)))[0].cpu()
-            shown.append(layer_picture(image, seen, given["layer"], given["opacity"]))
+            image = (image + noise * torch.randn(image.shape, generator=generator(seed, i))).clamp(0, 1)
+            seen = to_f_tensor(self.eval()(image[None].to(self.last.weight.device)))[0].cpu()
+            shown.append(layer_picture(image, seen, layer, opacity))
         return torch.stack(shown)
 
 # %% ../nbs/05_unet.ipynb #unet-021

@@ -66,12 +66,11 @@ class WireframeDecoder(nn.Module, PyTorchModelHubMixin, Sampler):
         """What it has learned, [1,3,H,W]; it knows one size only, so that a larger `scale` is a bicubic enlargement."""
         return self() if scale == 1 else images.enlarge(self()[0], scale)[None]
 
-    @torch.no_grad()
-    def sample(self, n: int = 1, seed: int = 0, wander: float = 0.6) -> Tensor:
+    def make(self, n: int, seed: int, first: int, wander: float) -> Tensor:
         """n variations [n,3,height,width] in [0,1]: the latent is turned by wander x 90° toward noise; wander=0 is the target."""
-        angle = self.controls["wander"].read("wander", wander) * math.pi / 2
-        away = noise(n, seed, self.z.shape[1]).to(self.z.device)
-        return torch.cat([self(math.cos(angle) * self.z + math.sin(angle) * row[None]) for row in away]).cpu()
+        angle = wander * math.pi / 2
+        away = noise(n, seed, self.z.shape[1], first=first).to(self.z.device)
+        return torch.cat([self(math.cos(angle) * self.z + math.sin(angle) * row[None]) for row in away])
 
 # %% ../nbs/01_wireframe.ipynb #wireframe-022
 CHECK_EVERY = 10  # steps between measurements

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 from .kit import images as pictures
 from .kit.parameters import LearningRate, Seed, Whole, Widths, validated
 from .kit.run import Run
-from .kit.sampler import Sampler, Slider, checked
+from .kit.sampler import Sampler, Slider
 from .kit.settings import InputError
 from .kit.training import set_lr, warm_cosine_factor
 from .worlds.scenes import COLOURS, SPLITS, TEXTURES, Scenes, make_scene
@@ -398,16 +398,15 @@ class TextureReader(nn.Module, PyTorchModelHubMixin, Sampler):
         image = pictures.open_image(path, self.image_size)
         return image, self.segment(image[None], segments)[0]
 
-    @torch.no_grad()
-    def sample(self, n: int = 1, seed: int = 0, **controls) -> Tensor:
+    def make(self, n: int, seed: int, first: int, segments: int, darkness: float, tint: float, overlay: float) -> Tensor:
         """n held-out scenes beside their segments [n,3,H,2W+4] in [0,1], in the light and number of segments that the controls say."""
-        given = checked(self.controls, controls)
-        scenes = torch.from_numpy(np.stack([make_scene(SPLITS["test"], 1000 * seed + i, self.image_size)[0] for i in range(n)]))
-        tint = torch.exp(0.5 * given["tint"] * torch.tensor([1.0, 0.0, -1.0])).view(3, 1, 1)
-        scenes = (scenes.permute(0, 3, 1, 2) / 255 * tint * (1 - 0.75 * given["darkness"])).clamp(0, 1).to(self.names.device)
-        names = self.names[self.segment(scenes, given["segments"])].cpu()
+        numbers = range(1000 * seed + first, 1000 * seed + first + n)
+        scenes = torch.from_numpy(np.stack([make_scene(SPLITS["test"], number, self.image_size)[0] for number in numbers]))
+        light = (1 - 0.75 * darkness) * torch.exp(0.5 * tint * torch.tensor([1.0, 0.0, -1.0])).view(3, 1, 1)
+        scenes = (scenes.permute(0, 3, 1, 2) / 255 * light).clamp(0, 1).to(self.names.device)
+        names = self.names[self.segment(scenes, segments)].cpu()
         flat = torch.from_numpy(COLOURS)[names].permute(0, 3, 1, 2).to(scenes) / 255
-        right = scenes + given["overlay"] * (flat - scenes)
+        right = scenes + overlay * (flat - scenes)
         return torch.cat([scenes, torch.ones_like(scenes[..., :4]), right], -1)
 
 # %% ../nbs/06_wnet.ipynb #966f031a

@@ -98,9 +98,8 @@ class Demo(torch.nn.Module, PyTorchModelHubMixin, Sampler):
         super().__init__()
         self.level = torch.nn.Parameter(torch.tensor(level))
 
-    @torch.no_grad()
-    def sample(self, n, seed, dark_side=0.0):
-        pictures = [torch.rand(3, 4, 6, generator=generator(seed, i)) for i in range(n)]
+    def make(self, n, seed, first, dark_side):
+        pictures = [torch.rand(3, 4, 6, generator=generator(seed, i)) for i in range(first, first + n)]
         return torch.stack(pictures) * self.level * (1 - dark_side)
 
 

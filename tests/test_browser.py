@@ -24,13 +24,13 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 ERROR = '.jp-RenderedText[data-mime-type="application/vnd.jupyter.error"]'
 TOY = """
 import torch
-from imggen_core.kit.sampler import Slider
+from imggen_core.kit.sampler import Sampler, Slider
 from imggen_core.kit.settings import InputError
 from imggen_core.kit.widgets import explore
 
-class Bars:
+class Bars(Sampler):
     controls = {"strokes": Slider(8, 0, 8, 1, "how many bars stand"), "grey": Slider(0.2, 0.0, 1.0, 0.05, "how light they are")}
-    def sample(self, n, seed, strokes, grey):
+    def make(self, n, seed, first, strokes, grey):
         if strokes == 0:
             raise InputError("strokes=0: an empty picture shows nothing, take 1 or more")
         pictures = torch.ones(n, 3, 32, 64)

@@ -209,6 +209,28 @@ def test_sample_is_decided_by_its_seed(course, model, tmp_path):
     assert a == b != c
     course.imggen("sample", model, "-n", 1, "--out", tmp_path / "one.png")
     assert Image.open(tmp_path / "one.png").size == (6, 4)
+    for out, first in (("many/", 0), ("many.zip", 0), ("one-by-one/", 2)):
+        said = course.imggen("sample", model, "-n", 3 - first, "--first", first, "--out", out, "--dark-side", "0.5", cwd=tmp_path).stdout
+    assert said == f"one-by-one: 1 picture and table.csv from {model}, seed 0\n"
+    row = "00002.png,0,2,0.5\n"
+    assert (tmp_path / "one-by-one" / "table.csv").read_text() == "file,seed,index,dark_side\n" + row
+    assert (tmp_path / "many" / "table.csv").read_text().endswith(row) and (tmp_path / "many.zip").exists()
+    assert (tmp_path / "many" / "00002.png").read_bytes() == (tmp_path / "one-by-one" / "00002.png").read_bytes()
+    assert "dark_side 0.5 there, 0.0 now" in course.refused("sample", model, "--out", "many", cwd=tmp_path)
+
+
+def test_stopped_sampling_says_how_to_go_on_and_does(course, model, tmp_path):
+    words = ["sample", str(model), "-n", "1000000", "--out", "many/"]
+    process = subprocess.Popen(course.command(*words), env=course.environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 60
+    while not (tmp_path / "many" / "00008.png").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[1] == f"imggen: stopped — to go on: imggen {' '.join(words)}\n"
+    assert process.returncode == 130
+    made = len(list((tmp_path / "many").glob("0*.png")))
+    said = course.imggen(*words[:2], "-n", made + 8, "--out", "many/", cwd=tmp_path).stdout
+    assert f"{made + 8} pictures and table.csv, " in said and " of them made now" in said
 
 
 @pytest.mark.parametrize(
@@ -219,7 +241,12 @@ def test_sample_is_decided_by_its_seed(course, model, tmp_path):
         (["--dark-side", "much"], "dark_side"),
         (["--dark-side"], "wants a value"),
         (["extra"], "extra"),
-        (["-n", "0"], "n=0: must be a whole number from 1 to 4096"),
+        (["-n", "0"], "n=0: must be a whole number from 1 to 1000000"),
+        (["-n", "4097"], "too many for one sheet"),
+        (["--first", "-1"], "first=-1: must be a whole number from 0"),
+        (["--out", "a.svg"], "Demo: draws pixels, and has no SVG"),
+        (["--out", "data/"], "holds other files"),
+        (["--out", "nbs"], "holds other files"),
         (["-n", "many"], "-n"),
         (["--out", "no/such/a.png"], "does not exist"),
         (["--out", "a.gif"], "ends in .png"),

@@ -100,7 +100,7 @@ def test_two_processes_end_with_equal_weights(chapter, whole, tmp_path):
 def test_a_training_leaves_what_every_run_leaves(chapter, whole):
     _, folder = whole(chapter)
     model = zoo.load(folder)
-    assert sampler.pictures(model, 1).shape[:2] == (1, 3)
+    assert model.sample(1).shape[:2] == (1, 3)
     card = (folder / "model" / "README.md").read_text()
     assert card.startswith(f"# {chapter}\n\n> ") and (folder / "model" / "samples.png").is_file()
     assert (folder / "results.json").is_file() and list(folder.rglob("history.csv"))
@@ -189,21 +189,30 @@ BESIDE = {("metrics", "amount"): {"damage": "blur"}}  # controls that do nothing
 @every_model
 def test_every_control_of_a_shipped_model_moves_the_picture(name, shipped):
     model = shipped(name)
-    base = sampler.pictures(model, 1, 3)
-    assert torch.equal(base, sampler.pictures(model, 1, 3)), "the same seed, the same picture"
+    base = model.sample(1, 3)
+    assert torch.equal(base, model.sample(1, 3)), "the same seed, the same picture"
     for control, kind in model.controls.items():
         beside = BESIDE.get((name, control), {})
-        before = sampler.pictures(model, 1, 3, **beside) if beside else base
-        moved = [sampler.pictures(model, 1, 3, **beside, **{control: value}) for value in other_values(kind)]
+        before = model.sample(1, 3, **beside) if beside else base
+        moved = [model.sample(1, 3, **beside, **{control: value}) for value in other_values(kind)]
         assert any(picture.shape != base.shape or (picture - before).abs().mean() > 0.001 for picture in moved), control
         with pytest.raises(InputError, match=control):
-            sampler.pictures(model, 1, 3, **{control: "nonsense"})
+            model.sample(1, 3, **{control: "nonsense"})
 
 
 @every_model
-def test_picture_i_of_a_shipped_model_is_the_same_whatever_n_is(name, shipped):
-    three = sampler.pictures(shipped(name), 3, 5)
-    assert (sampler.pictures(shipped(name), 1, 5) - three[:1]).abs().mean() <= 0.5 / 255, "but for rounding in another batch"
+def test_a_shipped_model_makes_pictures_and_leaves_reading_to_sample(name, shipped):
+    cls = type(shipped(name))
+    assert cls.sample is sampler.Sampler.sample and cls.sample_svg is sampler.Sampler.sample_svg
+    assert cls.make is not sampler.Sampler.make
+
+
+@every_model
+def test_picture_i_of_a_shipped_model_is_the_same_whatever_n_and_first_are(name, shipped):
+    three = shipped(name).sample(3, 5)
+    for number in (0, 2):
+        alone = shipped(name).sample(1, 5, first=number)[0]
+        assert (alone - three[number]).abs().mean() <= 0.5 / 255, "but for rounding in another batch"
 
 
 @every_model

@@ -15,7 +15,6 @@ from scipy import ndimage
 
 from imggen_core import designs
 from imggen_core.designs import SCORES, Box, Designs, compose, draw, grammar, judge, make_design
-from imggen_core.kit import sampler
 from imggen_core.kit.settings import ROOT, InputError, scale_parameters
 from imggen_core.worlds.layouts import KNOBS
 
@@ -432,15 +431,15 @@ def test_a_folder_without_designs_is_refused_in_one_line(tmp_path, folder, capsy
 
 def test_the_world_keeps_the_promises_of_a_sampler():
     world = designs.DesignWorld(48)
-    few, many = (sampler.pictures(world, n, 3) for n in (1, 3))
+    few, many = (world.sample(n, 3) for n in (1, 3))
     assert many.shape == (3, 3, 48, 48) and torch.equal(few, many[:1]) and 0 <= many.min() and many.max() <= 1
-    plain = sampler.pictures(world, 1, 3, layer="picture")
+    plain = world.sample(1, 3, layer="picture")
     for layer in designs.LAYERS[1:]:
-        assert not torch.equal(sampler.pictures(world, 1, 3, goal="inform", format="poster", layer=layer), plain)
+        assert not torch.equal(world.sample(1, 3, goal="inform", format="poster", layer=layer), plain)
     neat, untidy = (world.layout(3, goal="announce", disorder=disorder) for disorder in (0.0, 1.0))
     assert neat.goal == "announce" and grammar(untidy)[0] < grammar(neat)[0]
     with pytest.raises(InputError, match="disorder"):
-        sampler.pictures(world, 1, 0, disorder=2)
+        world.sample(1, 0, disorder=2)
 
 
 def test_the_report_tells_the_scores():

@@ -272,7 +272,7 @@ def test_chapter_has_its_lab(path):
 
 
 def test_progress_bars_leave_no_trace_and_warnings_stay(tmp_path):
-    bars = "\nepochs:  50%|█████     | 1/2 [00:01<00:01]\n", "\n", "\x1b[A", "\r\x1b[A", "epoch 1: 100%|███| 3/3\r"
+    bars = "\nepochs:  50%|█████     | 1/2 [00:01<00:01]\n", "\n", "\x1b[A", "\r\x1b[A", "epoch 1: 100%|███| 3/3\r", "epoch: 7it [00:30]\n"
     cell = nbformat.v4.new_code_cell("train()")
     cell.outputs = [nbformat.v4.new_output("stream", name="stderr", text=text) for text in (*bars, "UserWarning: look here\n")]
     cell.outputs.append(nbformat.v4.new_output("stream", name="stdout", text="\n"))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from imggen_core.kit import sampler
 from imggen_core.kit.parameters import Flag, LearningRate, OneOf, Pixels, Share, Words, validated
-from imggen_core.kit.sampler import Choice, Sampler, Slider, Text, checked, generator, noise, pictures
+from imggen_core.kit.sampler import Choice, Sampler, Slider, Text, checked, generate, generator, noise
 from imggen_core.kit.settings import InputError
 
 CONTROLS = {
@@ -24,8 +24,8 @@ CONTROLS = {
 class Clouds(Sampler):
     controls = {"wander": Slider(0.5, 0.0, 2.0, 0.1, "how far")}
 
-    def sample(self, n=1, seed=0, *, wander=0.5):
-        return 0.5 + wander * noise(n, seed, 3, 4, 5)
+    def make(self, n, seed, first, wander):
+        return 0.5 + wander * noise(n, seed, 3, 4, 5, first=first)
 
 
 def test_what_is_not_given_is_the_default():
@@ -88,22 +88,35 @@ def test_more_pictures_do_not_change_the_first_ones():
     assert abs(float(noise(400, 0, 16).mean())) < 0.05 and abs(float(noise(400, 0, 16).std()) - 1) < 0.05
 
 
-def test_pictures_checks_what_comes_from_outside():
-    images = pictures(Clouds(), "2", "7", wander="2.0")
+def test_sample_reads_what_comes_from_outside():
+    images = Clouds().sample("2", "7", wander="2.0")
     assert images.shape == (2, 3, 4, 5) and images.min() == 0 and images.max() == 1
-    assert torch.equal(images, pictures(Clouds(), 3, 7, wander=2)[:2])
-    for wrong in ({"n": 0}, {"n": "many"}, {"n": 10**6}, {"seed": 1.5}, {"wander": 9}, {"other": 1}):
+    assert torch.equal(images, Clouds().sample(3, 7, wander=2)[:2])
+    for wrong in ({"n": 0}, {"n": "many"}, {"n": 10**6}, {"seed": 1.5}, {"first": -1}, {"wander": 9}, {"other": 1}):
         with pytest.raises(InputError):
-            pictures(Clouds(), **wrong)
+            Clouds().sample(**wrong)
 
 
-def test_pictures_notices_a_generator_that_breaks_its_promise():
+def test_pictures_from_the_middle_are_those_of_the_whole():
+    whole = Clouds().sample(5, 7)
+    assert torch.equal(Clouds().sample(2, 7, first="3"), whole[3:])
+    make = lambda draw, rows: draw()
+    for first in range(4):
+        assert torch.equal(generate(make, 5 - first, 7, 3, 2, first=first, batch=2), noise(5, 7, 3, 2)[first:])
+
+
+def test_a_generator_of_pixels_has_no_svg_and_says_so():
+    with pytest.raises(InputError, match="Clouds: draws pixels, and has no SVG"):
+        Clouds().sample_svg(7)
+
+
+def test_sample_notices_a_generator_that_breaks_its_promise():
     class Grey(Clouds):
-        def sample(self, n=1, seed=0, *, wander=0.5):
+        def make(self, n, seed, first, wander):
             return torch.zeros(n, 1, 4, 4)
 
-    with pytest.raises(TypeError, match=r"Grey.sample must return \[2,3,H,W\], not \[2, 1, 4, 4\]"):
-        pictures(Grey(), 2)
+    with pytest.raises(TypeError, match=r"Grey.make must return \[2,3,H,W\], not \[2, 1, 4, 4\]"):
+        Grey().sample(2)
 
 
 def test_a_value_from_outside_is_read_once_and_every_control_gets_one(monkeypatch):
@@ -113,12 +126,12 @@ def test_a_value_from_outside_is_read_once_and_every_control_gets_one(monkeypatc
     class Noted(Clouds):
         controls = Clouds.controls | {"depth": Slider(1.0, 0.0, 2.0, 0.1, "how deep")}
 
-        def sample(self, n, seed, **controls):
-            got.update(controls, n=n, seed=seed)
+        def make(self, n, seed, first, **controls):
+            got.update(controls, n=n, seed=seed, first=first)
             return torch.zeros(n, 3, 2, 2)
 
-    pictures(Noted(), "2", "7", wander="1.5")
-    assert read == ["wander"] and got == {"n": 2, "seed": 7, "wander": 1.5, "depth": 1.0}
+    Noted().sample("2", "7", wander="1.5")
+    assert read == ["wander"] and got == {"n": 2, "seed": 7, "first": 0, "wander": 1.5, "depth": 1.0}
 
 
 def test_a_trainings_schema_gives_its_controls():
@@ -138,4 +151,4 @@ def test_a_trainings_schema_gives_its_controls():
 
 def test_the_module_names_what_a_generator_needs():
     with pytest.raises(NotImplementedError):
-        sampler.Sampler().sample(1, 0)
+        sampler.Sampler().sample()

@@ -32,7 +32,7 @@ from shapes import (
 )  # fmt: skip
 
 from imggen_core import strokes
-from imggen_core.kit import images, sampler, targets, training, zoo
+from imggen_core.kit import images, targets, training, zoo
 from imggen_core.kit.run import Run
 from imggen_core.kit.settings import ROOT, InputError
 from imggen_core.strokes import StrokeDrawing, Target, render
@@ -521,10 +521,10 @@ def test_samples_depend_on_seed_and_place_only(model):
 def test_every_place_of_the_strokes_slider_is_another_picture_from_the_bottom_up(model):
     slider = model.controls["strokes"]
     assert (slider.low, slider.high, slider.default) == (0, 6, 6)
-    shown = [sampler.pictures(model, strokes=k)[0] for k in range(7)]
+    shown = [model.sample(strokes=k)[0] for k in range(7)]
     assert all(not torch.equal(a, b) for a, b in itertools.pairwise(shown))
     assert shown[0].amin() == 1 and torch.equal(shown[3], render(pick(scattered(), slice(0, 3))))
-    assert torch.equal(shown[6], render(scattered())) and torch.equal(shown[6], sampler.pictures(model)[0])
+    assert torch.equal(shown[6], render(scattered())) and torch.equal(shown[6], model.sample()[0])
 
 
 def test_a_hand_that_slips_further_is_further_off_and_takes_no_more_from_the_first_strokes(model):
@@ -533,6 +533,16 @@ def test_a_hand_that_slips_further_is_further_off_and_takes_no_more_from_the_fir
     assert off[0] == 0 and off == sorted(off) and off[1] > 0
     few = StrokeDrawing.of(pick(scattered(), slice(0, 6))).sample(1, 3, strokes=2, wobble=1)
     assert torch.equal(few, model.sample(1, 3, strokes=2, wobble=1))
+
+
+def test_a_samples_svg_is_the_picture_of_the_same_seed_index_and_controls(model):
+    assert model.sample_svg() == to_svg(scattered())
+    given = {"strokes": 5, "wobble": 2.0, "scale": 2}
+    drawn = cairo(model.sample_svg(7, 2, **given))
+    assert images.psnr(drawn, model.sample(1, 7, first=2, **given)[0]) > 36
+    assert images.psnr(drawn, model.sample(1, 7, first=1, **given)[0]) < 30
+    with pytest.raises(InputError, match="wobble=9"):
+        model.sample_svg(7, 2, wobble=9)
 
 
 def test_at_a_larger_scale_it_is_drawn_anew(model):
@@ -545,13 +555,13 @@ def test_at_a_larger_scale_it_is_drawn_anew(model):
 @pytest.mark.parametrize("given", [{"strokes": 7}, {"wobble": -1}, {"scale": 9}, {"strokes": "many"}, {"stroke": 3}], ids=str)
 def test_values_that_no_control_has_are_named(model, given):
     with pytest.raises(InputError, match=next(iter(given))):
-        sampler.pictures(model, **given)
+        model.sample(**given)
 
 
 def test_a_drawing_of_nothing_is_a_model_too(tmp_path):
     zoo.save(StrokeDrawing.of(paper(9, 7, WHITE)), tmp_path / "nothing", "> none")
     empty = zoo.load(tmp_path / "nothing")
-    assert torch.equal(sampler.pictures(empty, 2, wobble=2), torch.ones(2, 3, 7, 9))
+    assert torch.equal(empty.sample(2, wobble=2), torch.ones(2, 3, 7, 9))
 
 
 def test_evaluate_measures_the_file_against_the_target_that_the_model_names(tmp_path, little):

@@ -13,7 +13,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from imggen_core import designs, unet
-from imggen_core.kit import sampler, zoo
+from imggen_core.kit import zoo
 from imggen_core.kit.run import Run
 from imggen_core.kit.settings import ROOT, InputError
 
@@ -398,16 +398,16 @@ def test_the_cards_figures_are_what_evaluate_finds(shipped):
 
 def test_every_slider_of_the_shipped_network_moves_the_picture():
     net = zoo.load("unet")
-    base = sampler.pictures(net, 2, 3)
-    assert base.shape == (2, 3, 64, 64) and torch.equal(base, sampler.pictures(net, 2, 3))
-    torch.testing.assert_close(sampler.pictures(net, 1, 4), base[1:], rtol=0, atol=1e-5)
+    base = net.sample(2, 3)
+    assert base.shape == (2, 3, 64, 64) and torch.equal(base, net.sample(2, 3))
+    torch.testing.assert_close(net.sample(1, 4), base[1:], rtol=0, atol=1e-5)
     for change in ({"layer": "text"}, {"layer": "colour"}, {"layer": "hierarchy"}, {"opacity": 0.1}, {"noise": 0.2}):
-        assert (sampler.pictures(net, 2, 3, **change) - base).abs().mean() > 0.003, change
-    assert sampler.pictures(net, 1, 3, size=37).shape == (1, 3, 37, 37)
+        assert (net.sample(2, 3, **change) - base).abs().mean() > 0.003, change
+    assert net.sample(1, 3, size=37).shape == (1, 3, 37, 37)
     design = torch.from_numpy(designs.make_design(2, 3, 64).image).permute(2, 0, 1) / 255
-    torch.testing.assert_close(sampler.pictures(net, 1, 3, layer="design")[0], design, rtol=0, atol=1e-6)
+    torch.testing.assert_close(net.sample(1, 3, layer="design")[0], design, rtol=0, atol=1e-6)
     with pytest.raises(InputError, match="layer"):
-        sampler.pictures(net, 1, 0, layer="texts")
+        net.sample(1, 0, layer="texts")
 
 
 @pytest.mark.parametrize("width", [0, -3, 1.5])

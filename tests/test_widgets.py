@@ -26,7 +26,7 @@ class Bars(Sampler):
     def __init__(self):
         self.calls = []
 
-    def sample(self, n, seed, strokes, wander, kind, word):
+    def make(self, n, seed, first, strokes, wander, kind, word):
         self.calls.append((n, seed, strokes, wander, kind, word))
         if word == "bad":
             raise settings.InputError("word: bad is no word — try another")
@@ -85,7 +85,7 @@ def test_the_picture_shows_the_sample_enlarged_pixel_by_pixel(browser):
     picture = seen(explored)
     times = picture.shape[1] // 24
     assert picture.shape == (16 * times, 24 * times, 3)
-    assert np.array_equal(picture[::times, ::times], show.pixels(Bars().sample(1, 0, 2, 0.0, "plain", "ok")[0]))
+    assert np.array_equal(picture[::times, ::times], show.pixels(Bars().sample(strokes=2)[0]))
     assert explored.picture.layout.width == f"{24 * times / show.SHARP:g}px"
 
 

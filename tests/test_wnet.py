@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from imggen_core import wnet
-from imggen_core.kit import sampler, zoo
+from imggen_core.kit import zoo
 from imggen_core.kit.run import Run
 from imggen_core.kit.settings import ROOT, InputError
 from imggen_core.worlds import scenes
@@ -203,15 +203,15 @@ def test_the_shipped_model_meets_its_criteria(shipped):
 
 
 def test_every_slider_of_the_shipped_model_moves_the_picture(shipped):
-    base = sampler.pictures(shipped, 2, 3)
-    assert base.shape == (2, 3, 96, 196) and torch.equal(base, sampler.pictures(shipped, 2, 3))
-    torch.testing.assert_close(sampler.pictures(shipped, 1, 3), base[:1], rtol=0, atol=1e-5)
+    base = shipped.sample(2, 3)
+    assert base.shape == (2, 3, 96, 196) and torch.equal(base, shipped.sample(2, 3))
+    torch.testing.assert_close(shipped.sample(1, 3), base[:1], rtol=0, atol=1e-5)
     for change in ({"segments": 2}, {"darkness": 0.8}, {"tint": -1.0}, {"overlay": 0.2}):
-        assert (sampler.pictures(shipped, 2, 3, **change) - base).abs().mean() > 0.003, change
+        assert (shipped.sample(2, 3, **change) - base).abs().mean() > 0.003, change
     images = scenes.Scenes("valid", 96, 3).batch(range(3))[0]
     assert all(len(found.unique()) <= 3 for found in shipped.segment(images, 3))
     with pytest.raises(InputError, match="segments"):
-        sampler.pictures(shipped, 1, 0, segments=1)
+        shipped.sample(1, 0, segments=1)
 
 
 def test_less_light_changes_little(shipped):

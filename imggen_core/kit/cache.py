@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
+from . import progress
 from .files import replace_folder
 from .settings import InputError
 
@@ -88,9 +89,11 @@ def build(folder: Path, names: Sequence[str], n: int, draw: Callable[[int], Row]
                 np.lib.format.write_array_header_1_0(file, header)
                 for start in range(0, there, 1000):
                     file.write(known[number][start : start + 1000].tobytes())
-            for index in range(there, n):
-                for file, part in zip(files, first if index == there else draw(index), strict=True):
-                    file.write(part.tobytes())
+            with progress.counted(n, f"drawing {folder.parent.name} {folder.name}", there) as done:
+                for index in range(there, n):
+                    for file, part in zip(files, first if index == there else draw(index), strict=True):
+                        file.write(part.tobytes())
+                    done.update()
             for file in files:
                 file.flush()
                 os.fsync(file.fileno())

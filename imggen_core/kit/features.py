@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from . import progress
 from .files import write
 from .settings import DATA, InputError
 
@@ -34,8 +35,13 @@ def read_in_batches(network: nn.Module, answer: Callable, pictures, n: int | Non
     """`answer(images)` for every batch of `pictures`, with `network` in eval mode, the pictures on its device."""
     training, device = network.training, next((p.device for p in network.parameters()), torch.device("cpu"))
     network.eval()
+    answers = []
     try:
-        return [answer(images.to(device)) for images in batches_of(pictures, n, batch)]
+        with progress.counted(len(pictures) if n is None else n, "pictures read") as done:
+            for images in batches_of(pictures, n, batch):
+                answers.append(answer(images.to(device)))
+                done.update(len(images))
+        return answers
     finally:
         network.train(training)
 

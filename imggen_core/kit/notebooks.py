@@ -208,7 +208,7 @@ class Tail:
                 self.echo(part + line)
 
 
-PROGRESS = re.compile(r"\d+%\|.*\||\r|\x1b\[A|^\s*$")  # a tqdm bar, or what wipes it away or moves between nested ones
+PROGRESS = re.compile(r"\d+%\|.*\||\d+it \[|\r|\x1b\[A|^\s*$")  # a tqdm bar, or what wipes it away or moves between nested ones
 
 
 def clean_result(path: Path) -> None:

@@ -20,7 +20,6 @@ import math
 import os
 import re
 import shutil
-import sys
 import time
 from pathlib import Path
 from types import MethodType
@@ -36,6 +35,7 @@ from torch.utils.data import DataLoader
 from . import cards, files, settings, zoo
 from .folder import claim
 from .history import Clock, History, number
+from .progress import bar
 from .settings import InputError
 from .state import Randomness, random_state, read_state, set_random_state, write_state
 
@@ -274,7 +274,7 @@ class Run:
         if self._saved:
             self._resume()
         length = len(loader) if hasattr(loader, "__len__") else None
-        with bar(length, begun, self._label(f"epoch {at + 1}"), self.main) as progress:
+        with bar(length, self._label(f"epoch {at + 1}"), begun, self.main) as progress:
             while True:
                 with self._data_random:
                     batch = next(iterator, self)
@@ -355,7 +355,7 @@ class Run:
         """One loop from its start, or from where it is resumed, to its end; a `break` without `stop` is not saved as its end."""
         start = self._begin(n, epochs)
         try:
-            with bar(n, start, label, self.main) as progress:
+            with bar(n, label, start, self.main) as progress:
                 yield start, progress
         except GeneratorExit:
             self._clock.stop()
@@ -660,16 +660,6 @@ def in_bfloat16(forward, device: torch.device):
 
 def state_of(thing):
     return thing.get_state() if isinstance(thing, torch.Generator) else thing.state_dict()
-
-
-def bar(total: int | None, initial: int, label: str, shown: bool):
-    """A progress bar: Jupyter's in a notebook, a plain one elsewhere; it appears after a second."""
-    if settings.headless():
-        from tqdm import tqdm
-    else:
-        from tqdm.auto import tqdm
-    interval = 0.2 if sys.stderr.isatty() or not settings.headless() else 10
-    return tqdm(total=total, initial=initial, desc=label, disable=not shown, leave=False, delay=1, mininterval=interval)
 
 
 def plain(value, finite: bool = False):

@@ -1,9 +1,8 @@
-"""The one interface of every generator: `controls` says what can be turned, `sample(n, seed, **controls)` makes pictures.
+"""The one interface of every generator: `controls` says what can be turned, `sample(n, seed, **controls)` gives pictures.
 
-Who checks what. A value that comes from outside (a command line, a widget, a page) is read once, by its Control, at one door: `pictures`,
-which reads n, seed and every control, calls `sample` with a value for each control, and looks at the shape of what comes back. `sample` and
-all that it calls take these values as they are, and so do its defaults: code that calls `sample` directly hands over values that fit, or
-reads its own with `checked` first. A control's reading is that of `kit.parameters`: the same ranges, the same words when a value is wrong.
+A generator writes `make`, and everybody calls `sample`, which is written here, once. `sample` reads n, seed, first and every control that
+is given, each by its Control; `make` gets a value for every control, and takes these values as they are. A control's reading is that of
+`kit.parameters`: the same ranges, the same words when a value is wrong.
 """
 
 import hashlib
@@ -13,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import parameters
+from . import parameters, progress
 from .parameters import OneOf, Real, Whole
 from .settings import InputError, nearest
 
@@ -117,9 +116,9 @@ def noise_source(n: int, seed: int, *shape: int, first: int = 0, device="cpu") -
     return lambda: torch.stack([torch.randn(shape, generator=one) for one in own]).to(device)
 
 
-def noise(n: int, seed: int, *shape: int, device="cpu") -> "torch.Tensor":
+def noise(n: int, seed: int, *shape: int, first: int = 0, device="cpu") -> "torch.Tensor":
     """Standard normal noise [n, *shape]: the first that `noise_source` draws."""
-    return noise_source(n, seed, *shape, device=device)()
+    return noise_source(n, seed, *shape, first=first, device=device)()
 
 
 def picture_count(n: int, most: int) -> int:
@@ -132,40 +131,66 @@ def picture_count(n: int, most: int) -> int:
 LARGEST = 2**31  # bytes that all pictures of one call may take
 
 
-def generate(make: Callable, n: int, seed: int, *shape: int, batch: int = 64, device="cpu") -> "torch.Tensor":
-    """n pictures [n, *shape] on the CPU, made `batch` at a time, so that memory is bounded and picture i the same whatever n is.
+def generate(make: Callable, n: int, seed: int, *shape: int, first: int = 0, batch: int = 64, device="cpu") -> "torch.Tensor":
+    """Pictures first..first+n-1 of `seed`, [n, *shape] on the CPU, made `batch` at a time, so that memory is bounded.
 
-    `make(draw, rows)` makes the pictures with the numbers `rows` (a slice), for which `draw()` gives noise, afresh at each call.
+    `make(draw, rows)` makes the pictures that are the `rows` (a slice) of these n; `draw()` gives noise for them, afresh at each call.
     """
     import torch
 
     made = torch.empty(picture_count(n, LARGEST // (4 * math.prod(shape))), *shape)
-    for first in range(0, n, batch):
-        rows = slice(first, min(first + batch, n))
-        made[rows] = make(noise_source(rows.stop - first, seed, *shape, first=first, device=device), rows).cpu()
+    with progress.counted(n, "pictures made") as done:
+        for start in range(0, n, batch):
+            rows = slice(start, min(start + batch, n))
+            made[rows] = make(noise_source(rows.stop - start, seed, *shape, first=first + start, device=device), rows).cpu()
+            done.update(rows.stop - start)
     return made
 
 
 class Sampler:
-    """What a generator promises. A model inherits this (or just has the two names) and everything that shows pictures can use it."""
+    """What a generator is: its `controls`, and `make`, which each writes for itself. Everybody else calls `sample`."""
 
     controls: dict[str, Control] = {}
 
-    def sample(self, n: int = 1, seed: int = 0, **controls) -> "torch.Tensor":
-        """n pictures [n,3,H,W] float32 in [0,1]; the same seed and controls give the same pictures, picture i whatever n is.
+    def make(self, n: int, seed: int, first: int, **controls) -> "torch.Tensor":
+        """Pictures first..first+n-1 of `seed`, [n,3,H,W] in [0,1]: each depends on the seed, its index and the controls alone.
 
-        Every control has its default here; what is given fits it (`pictures` sees to that).
+        What comes in is read already, and there is a value for every control.
         """
         raise NotImplementedError
 
+    def make_svg(self, seed: int, index: int, **controls) -> str:
+        """Picture `index` of `seed` as SVG text; only a generator that draws vectors has one."""
+        raise InputError(f"{type(self).__name__}: draws pixels, and has no SVG — give a name that ends in .png")
 
-def pictures(sampler: Sampler, n: int = 1, seed: int = 0, **given) -> "torch.Tensor":
-    """`sampler.sample` for values that come from outside: n, seed and every control read here, no gradient; [n,3,H,W] on the CPU."""
+    def sample(self, n: int = 1, seed: int = 0, first: int = 0, **controls) -> "torch.Tensor":
+        """Pictures first..first+n-1 of `seed`: [n,3,H,W] float32 in [0,1] on the CPU, without gradient.
+
+        Picture i is the same whatever n and first are, but for rounding in another batch. A control that is not given stands at its
+        default; InputError for n, seed, first or a control that does not fit.
+        """
+        n, seed, first = Whole(1, 10**5).read("n", n), read_seed(seed), read_index("first", first)
+        return made(self, n, seed, first, checked(self.controls, controls))
+
+    def sample_svg(self, seed: int = 0, index: int = 0, **controls) -> str:
+        """Picture `index` of `seed` as SVG text; InputError as for `sample`, and where the generator draws no vectors."""
+        return self.make_svg(read_seed(seed), read_index("index", index), **checked(self.controls, controls))
+
+
+def read_seed(seed) -> int:
+    return Whole(-(2**53), 2**53).read("seed", seed)
+
+
+def read_index(name: str, index) -> int:
+    return Whole(0, 2**53).read(name, index)
+
+
+def made(sampler: Sampler, n: int, seed: int, first: int, controls: dict[str, Any]) -> "torch.Tensor":
+    """`sampler.sample` for values that are read already, with one for every control."""
     import torch
 
-    n, seed = Whole(1, 4096).read("n", n), Whole(-(2**53), 2**53).read("seed", seed)
     with torch.no_grad():
-        images = sampler.sample(n, seed, **checked(sampler.controls, given))
+        images = sampler.make(n, seed, first, **controls)
     if images.dim() != 4 or tuple(images.shape[:2]) != (n, 3):
-        raise TypeError(f"{type(sampler).__name__}.sample must return [{n},3,H,W], not {list(images.shape)}")
+        raise TypeError(f"{type(sampler).__name__}.make must return [{n},3,H,W], not {list(images.shape)}")
     return images.detach().float().clamp(0, 1).cpu()

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from . import images, settings, show
-from .sampler import Choice, Control, Slider, Text, pictures
+from .sampler import Choice, Control, Slider, Text
 
 WIDE, HIGH = 520, 590  # the place of a picture in screen pixels: beside the sliders it fits a view of 1280 x 720
 
@@ -27,7 +27,7 @@ def explore(sampler, seed: int | None = 0, n: int = 1, name: str = "model", **fi
     """
     controls = {} if seed is None else {"seed": Slider(seed, 0, max(99, seed), 1, "which one: each seed gives another")}
     controls |= {control: value for control, value in sampler.controls.items() if control not in fixed}
-    return move(lambda seed=0, **given: pictures(sampler, n, seed, **fixed, **given), title=name, **controls)
+    return move(lambda seed=0, **given: sampler.sample(n, seed, **fixed, **given), title=name, **controls)
 
 
 def move(function: Callable, *, title: str = "", **controls: Control):

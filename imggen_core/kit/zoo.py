@@ -1,5 +1,6 @@
 """Trained models on disk: a folder with safetensors weights, the configuration, a card and samples. Nothing is ever unpickled."""
 
+import hashlib
 import importlib
 import inspect
 import io
@@ -96,6 +97,12 @@ def load(name_or_path) -> "torch.nn.Module":
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, AttributeError, SafetensorError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"{folder}: damaged, or not a {cls.__name__} ({reason[:160]}) — restore the folder or train it again") from None
+
+
+def fingerprint(name_or_path) -> str:
+    """A number that changes when a model's weights or its configuration do."""
+    folder = find(name_or_path)
+    return hashlib.sha256((folder / CONFIG).read_bytes() + (folder / WEIGHTS).read_bytes()).hexdigest()[:16]
 
 
 def model_class(folder: Path) -> type:
