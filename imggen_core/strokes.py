@@ -32,11 +32,11 @@ from .kit.training import one_thread
 from .tracing import contours, edits, finishing, judge, regions
 from .tracing.document import cairo, elements, to_svg
 from imggen_core.tracing.drawing import (
-    BOX, COLUMNS, CURVE, ELLIPSE, FRAME, FREE, LINE, NUMBERS, PATH, RING, ROUNDED, Drawing, Easel, blank, bounds, crop_of, insert, mask_of,
+    BOX, COLUMNS, CURVE, ELLIPSE, FRAME, FREE, LINE, NUMBERS, PARTS, PATH, RING, ROUNDED, Drawing, Easel, blank, bounds, crop_of, insert, mask_of,
     meets, numbers_in, pick,
 )  # fmt: skip
 from .tracing.edits import Edit
-from .tracing.outlines import cover_paths
+from .tracing.outlines import cover_paths, with_boxes
 from .tracing.nearest import ellipse_distance, nearest_t, unit
 from .tracing.regions import Region, Trial, background_of
 from .tracing.tiles import TILE, Target, from_tiles, pairs, pixel_centres, tile_corners, tiles_of
@@ -578,9 +578,9 @@ def fit(image: Tensor, seed: int = 0, turns: int = 3) -> Drawing:
 # %% ../nbs/02_strokes.ipynb #8dda5191
 class StrokeDrawing(nn.Module, PyTorchModelHubMixin, Sampler):
     """A drawing of `strokes` shapes, `width` × `height` pixels, as a model: saved, loaded and sampled like any other; `target`
-    names what it draws."""
+    names what it draws, and its paths have that many `points` in all."""
 
-    def __init__(self, width: int, height: int, strokes: int, target: str = ""):
+    def __init__(self, width: int, height: int, strokes: int, target: str = "", points: int = 0):
         super().__init__()
         self.width, self.height, self.strokes, self.target = width, height, strokes, target
         empty = {
@@ -589,6 +589,8 @@ class StrokeDrawing(nn.Module, PyTorchModelHubMixin, Sampler):
             "shape": torch.zeros(strokes, NUMBERS),
             "colour": torch.zeros(strokes, 3),
             "round": torch.zeros(strokes, dtype=torch.bool),
+            "points": torch.zeros(points, 2),
+            "knots": torch.zeros(points, 3, dtype=torch.long),
         }
         for name, value in empty.items():
             self.register_buffer(name, value)
@@ -601,23 +603,23 @@ class StrokeDrawing(nn.Module, PyTorchModelHubMixin, Sampler):
     @classmethod
     def of(cls, d: Drawing, target: str = "") -> "StrokeDrawing":
         """The model of a drawing."""
-        model = cls(d.width, d.height, len(d), target)
-        model.load_state_dict({name: getattr(d, name) for name in ("background", "kind", "shape", "colour", "round")})
+        model = cls(d.width, d.height, len(d), target, len(d.points))
+        model.load_state_dict({name: getattr(d, name) for name in PARTS})
         return model
 
     def drawing(self) -> Drawing:
         """The drawing that it is."""
-        return Drawing(
-            self.width, self.height, *(b.detach().cpu().clone() for b in (self.background, self.kind, self.shape, self.colour, self.round))
-        )
+        return Drawing(self.width, self.height, **{name: getattr(self, name).detach().cpu().clone() for name in PARTS})
 
     def drawings(self, n: int, seed: int, first: int, strokes: int, wobble: float, scale: int) -> list[Drawing]:
-        """n drawings, scale·width × scale·height pixels, of the first `strokes` shapes, each number off by about `wobble` pixels."""
+        """n drawings, scale·width × scale·height pixels, of the first `strokes` shapes, each number off by about `wobble` pixels; a path
+        is off as a whole."""
         d = pick(self.drawing(), slice(0, strokes))
         d = replace(d, width=self.width * scale, height=self.height * scale)
         geometry = FREE[d.kind].float() * torch.tensor([1.0] * 6 + [0])
-        slips = noise(n, seed, self.strokes, NUMBERS, first=first)[:, : len(d)] * wobble * geometry
-        slipped = [replace(d, shape=(d.shape + slip) * scale) for slip in slips]
+        slips = noise(n, seed, self.strokes, NUMBERS, first=first)[:, : len(d)] * wobble
+        moved = [(d.shape + slip * geometry, d.points + slip[d.knots[:, 0], :2]) for slip in slips]
+        slipped = [with_boxes(replace(d, shape=shape * scale, points=points * scale)) for shape, points in moved]
         return [apply_step(one, torch.ones(len(d), dtype=torch.bool), torch.zeros(len(d), COLUMNS)) for one in slipped]
 
     def make(self, n: int, seed: int, first: int, **controls) -> Tensor:

@@ -21,7 +21,9 @@ def element(d: Drawing, i: int, **style) -> str:
     colour = hex_colour(d.colour[i])
     if kind == PATH:
         return svg.element("path", d=path_data(outline_of(d, i)), fill=colour, **style)
-    style = {"fill": colour} | style if kind in (BOX, ELLIPSE, ROUNDED) else {"fill": "none", "stroke": colour, "stroke_width": width} | style
+    style = (
+        {"fill": colour} | style if kind in (BOX, ELLIPSE, ROUNDED) else {"fill": "none", "stroke": colour, "stroke_width": width} | style
+    )
     if kind in (LINE, CURVE) and d.round[i]:
         style["stroke_linecap"] = "round"
     if kind in (BOX, FRAME):

@@ -19,8 +19,8 @@ from .tiles import Target, tiles_of
 class Solver:
     """What the lesson teaches and these functions need.
 
-    refine(d, target, steps, active, colours, frozen, least) -> Drawing; squared_error(d, target, tiles) -> float;
-    render(d) -> [3,H,W]; layers(d, target) -> (t, i, cover, canvas, under, shows), as `cover_tiles` and `paint` tell them; worth(d, target) -> [N];
+    refine(d, target, steps, active, colours, frozen, least) -> Drawing; squared_error(d, target, tiles) -> float; render(d) -> [3,H,W];
+    layers(d, target) -> (t, i, cover, canvas, under, shows), as `cover_tiles` and `paint` tell them; worth(d, target) -> [N];
     price: the squared error that one number of a shape must save.
     """
 

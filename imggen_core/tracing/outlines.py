@@ -226,7 +226,7 @@ def moved(d: Drawing, step: np.ndarray) -> Drawing:
 
 
 def refine_outlines(d: Drawing, target: Target, solver, steps: int = 10, least: float = 3e-3) -> Drawing:
-    """At most `steps` Levenberg–Marquardt steps on the points and colours of all paths; stops when one gains less than the share `least`."""
+    """At most `steps` Levenberg–Marquardt steps on the points and colours of all paths; ends when one gains less than the share `least`."""
     damping, error = 1e-2, solver.squared_error(d, target)
     for _ in range(steps if (d.kind == PATH).any() else 0):
         j, residual = slopes(d, target, solver.layers(d, target))

@@ -56,7 +56,7 @@ def seeds(image: np.ndarray, slack: float = 0.04, smallest: int = 3) -> np.ndarr
 
 
 def spread(group: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Every pixel given to the group whose colour, at its nearest pure pixel, is nearest to its own: groups [H,W], those colours [3,H,W]."""
+    """Each pixel given to the group whose colour, at the nearest pure pixel, is nearest to its own: groups [H,W], those colours [3,H,W]."""
     group, colour = group.copy(), np.where(group > 0, image, np.nan)
     while (group == 0).any():
         best, label_, pure = np.full(group.shape, np.inf), group.copy(), colour.copy()

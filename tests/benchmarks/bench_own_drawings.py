@@ -1,7 +1,7 @@
-"""Chapter 02 on drawings of other people: icons, flags, emoji and charts, fitted at 64, 128 and 256 pixels, beside what vtracer makes of them.
+"""Chapter 02 on drawings of other people: icons, flags, emoji and charts at 64, 128 and 256 pixels, beside what vtracer makes of them.
 
 make bench, or: python -m pytest -s -o addopts= -o python_files=bench_*.py tests/benchmarks/bench_own_drawings.py
-BENCH_SIZES="128" takes one size, BENCH_DRAWINGS=DIR other drawings. Nothing was tuned on those that lie here (drawings_of_others/README.md).
+BENCH_SIZES="128" takes one size, BENCH_DRAWINGS=DIR other drawings. Nothing was tuned on those here (drawings_of_others/README.md).
 """
 
 import json
@@ -67,8 +67,12 @@ def test_drawings_of_other_people(size, tmp_path):
         print("\n", show.table(rows[-1:]), sep="", flush=True)
     print("", show.table(rows, f"{size} pixels, one thread, one run"), sep="\n")
     count = lambda good: f"{sum(map(good, rows))} of {len(rows)}"
-    print(f"at least 35 dB: {count(lambda r: r.get('dB', 0) >= 35)}; fewer bytes than vtracer: {count(lambda r: r.get('bytes', 1e9) < r['v. bytes'])}")
-    print(f"median dB {sorted(r.get('dB', 0) for r in rows)[len(rows) // 2]:.1f}, vtracer {sorted(r['vtracer dB'] for r in rows)[len(rows) // 2]:.1f}")
+    print(
+        f"at least 35 dB: {count(lambda r: r.get('dB', 0) >= 35)}; fewer bytes than vtracer: {count(lambda r: r.get('bytes', 1e9) < r['v. bytes'])}"
+    )
+    print(
+        f"median dB {sorted(r.get('dB', 0) for r in rows)[len(rows) // 2]:.1f}, vtracer {sorted(r['vtracer dB'] for r in rows)[len(rows) // 2]:.1f}"
+    )
     bad = [r["drawing"] for r in rows if r["status"] or r.get("s", 0) > LONGEST]
     assert not bad, f"status or time: {bad}"
     assert 10 * sum(r["dB"] >= 35 for r in rows) >= 9 * len(rows), "fewer than nine of ten reach 35 dB"
