@@ -13,4 +13,10 @@ Modules:
 - `imggen_core.kit.svg_cairo`: CairoSVG's side of `kit.svg`: measures and draws one SVG. Run as a script it is the child process that holds the limits.
 - `imggen_core.worlds.scenes`: Game scenes: tile-map screenshots with exact labels, a pure function of (seed, index). A tile has a tenth of a scene's shorter side."""
 
+import os
+
+from .kit.settings import thread_environment
+
 __version__ = "0.1.0"
+
+os.environ |= thread_environment()  # before torch is imported
