@@ -7,6 +7,7 @@ import importlib
 import io
 import json
 import os
+import re
 import shlex
 import signal
 import sys
@@ -129,7 +130,9 @@ def train_worker(job: Path):
         if training.main and hasattr(model, "save_pretrained") and not training.path("model").exists():
             training.keep(model)
     except Exception as error:
-        message = str(error) if isinstance(error, InputError) else f"{todo['chapter']}: {described(error)}"
+        lost = re.search("(closed|reset) by peer|remote process exited", str(error))  # as gloo says it, and NCCL
+        what = "another of its processes ended — what that one said tells why; the same command goes on" if lost else described(error)
+        message = str(error) if isinstance(error, InputError) else f"{todo['chapter']}: {what}"
         part = Path(todo["failure"] + os.environ.get("RANK", "0"))
         part.write_text(json.dumps({"input": isinstance(error, InputError), "message": message}))
         if not Path(todo["failure"]).exists():  # what the other processes report after that is that this one is gone

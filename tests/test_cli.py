@@ -243,16 +243,57 @@ def test_the_line_that_says_how_to_go_on_names_the_machines(tmp_path):
     assert cli.again("train", "demo", "laptop", ["lr=1"], tmp_path, machines.options) == f"{line} --out {tmp_path}"
 
 
-def test_the_first_process_that_fails_says_why(tmp_path, monkeypatch):
-    job, failure = tmp_path / "job.json", tmp_path / "failure.json"
-    todo = {"chapter": "none", "parameters": {}, "scale": "smoke", "folder": str(tmp_path / "x"), "failure": str(failure)}
-    job.write_text(json.dumps(todo))
+@pytest.fixture
+def failing(tmp_path, monkeypatch):
+    """A process of a training that fails with `error`: what it leaves of that for the person."""
+    failure = tmp_path / "failure.json"
+    job = {"chapter": "demo", "parameters": {}, "scale": "smoke", "folder": str(tmp_path / "run"), "failure": str(failure)}
+    (tmp_path / "job.json").write_text(json.dumps(job))
     monkeypatch.setattr(sys, "stderr", sys.stderr)
-    for _ in range(2):
+
+    def report(error: Exception) -> dict:
+        def broken(run):
+            raise error
+
+        monkeypatch.setattr(cli, "chapter_function", lambda *names: broken)
         with pytest.raises(SystemExit):
-            cli.train_worker(job)
-        assert "no imggen_core.none" in failure.read_text()
-        job.write_text(job.read_text().replace("none", "other"))
+            cli.train_worker(tmp_path / "job.json")
+        return json.loads(failure.read_text())
+
+    return report
+
+
+def test_the_process_that_fails_first_says_why(failing):
+    assert failing(settings.InputError("no such thing")) == {"input": True, "message": "no such thing"}
+    assert failing(RuntimeError("later")) == {"input": True, "message": "no such thing"}
+
+
+def test_a_process_that_lost_the_others_says_so(failing):
+    said = "[/gloo/transport/tcp/pair.cc:561] Connection closed by peer [10.0.0.2]:55995. This is typically caused by a remote crash."
+    assert failing(RuntimeError(said))["message"].startswith("demo: another of its processes ended — ")
+
+
+SRUN = """#!/bin/sh
+shift
+for rank in 0 1; do SLURM_NODEID=$rank "$@"; done
+"""
+
+
+def test_the_batch_script_gives_each_machine_its_command(tmp_path):
+    script = (settings.ROOT / "CLUSTER.md").read_text().split("## Slurm")[1].split("```sh\n")[1].split("```")[0]
+    (tmp_path / "bin").mkdir()
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    stubs = {"bin/srun": SRUN, "bin/scontrol": "#!/bin/sh\necho node7\necho node8\n", ".venv/bin/imggen": '#!/bin/sh\necho "$@"\n'}
+    for name, text in stubs.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    slurm = {"SLURM_JOB_NODELIST": "node[7-8]", "SLURM_JOB_ID": "123", "SLURM_NNODES": "2", "SLURM_CPUS_PER_TASK": "32"}
+    environment = os.environ | slurm | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    done = subprocess.run(["sh", "-eu"], input=script, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    for rank, line in enumerate(done.stdout.splitlines()):
+        options = Machines(4, 2, rank, "node7:20123").options
+        assert line == f"train designer --scale full {' '.join(options)} --out runs/designer-full"
+    assert rank == 1 and not done.stderr
 
 
 def test_train_reports_what_broke(course, out, tmp_path):
