@@ -137,6 +137,7 @@ MACHINES = ["--nodes", "2", "--node-rank", "1", "--rendezvous"]
         (["train", "demo", *MACHINES, "host:http"], "wants HOST:PORT"),
         (["train", "demo", *MACHINES, "host:65536"], "wants HOST:PORT"),
         (["train", "demo", *MACHINES, "a b:1"], "wants HOST:PORT"),
+        (["train", "demo", *MACHINES, "no-such-host.invalid:1"], "cannot be found from here"),
         (["train", "demo", "-p", "loud", "true"], "no parameter 'loud'"),
         (["train", "later"], "still to come"),
         (["sample", "wirefarme"], "no model 'wirefarme'"),

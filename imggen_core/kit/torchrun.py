@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -71,6 +72,12 @@ class Machines:
 
 def torchrun(job: dict, machines: Machines) -> None:
     """Run `imggen train-worker` on `job` in every process of this machine; raises what a worker reported."""
+    if machines.rendezvous:
+        host, _, port = machines.rendezvous.rpartition(":")
+        try:
+            socket.getaddrinfo(host.strip("[]"), port)
+        except OSError as error:
+            raise InputError(f"--rendezvous {machines.rendezvous}: {host} cannot be found from here ({error.strerror})") from None
     token = uuid.uuid4().hex
     with tempfile.TemporaryDirectory(prefix="imggen-") as scratch:
         path, failure, noise = (Path(scratch, name) for name in ("job.json", "failure.json", "torchrun.txt"))
