@@ -448,7 +448,8 @@ def main() -> None:
     if message:
         print(f"imggen: {message}", file=sys.stderr, flush=True)
     if status == 130:  # at once: beside busy programs Python needs many seconds to take torch apart
-        sys.stdout.flush()
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
         os._exit(status)
     sys.exit(status)
 

@@ -198,7 +198,7 @@ def started(course, command: str, out) -> tuple[subprocess.Popen, list[psutil.Pr
 def test_stopped_run_says_how_to_go_on_and_leaves_no_process(course, out, command, stop):
     process, below = started(course, command, out)
     process.send_signal(stop)
-    _, said = process.communicate(timeout=150)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said == f"imggen: stopped — to go on: imggen {command} demo -p name sleep --out {out}\n"
     left, alive = psutil.wait_procs(below, timeout=5)

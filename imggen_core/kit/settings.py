@@ -115,12 +115,12 @@ def course(name: str, default: str) -> str:
 def thread_environment(processes: int = 1) -> dict[str, str]:
     """The policy for threads, as variables for one of `processes` that share this machine; what a person has set stays.
 
-    Threads that wait for each other sleep (OMP_WAIT_POLICY=passive). Without it those of PyTorch's OpenMP spin, and beside another
-    busy program a step on two threads takes several times as long as on one (tests/benchmarks/bench_threads.py). Several processes
-    share the cores evenly (OMP_NUM_THREADS); one alone has as many threads as PyTorch chooses, one for each physical core.
+    Threads that wait for each other sleep (OMP_WAIT_POLICY=passive, which GNU's OpenMP and LLVM's both heed). Without it they spin, and
+    beside other busy programs a step on two threads takes many times as long as on one (tests/benchmarks/bench_threads.py). Several
+    processes share the cores evenly (OMP_NUM_THREADS); one alone has as many threads as PyTorch chooses.
 
-    OpenMP reads both when torch is imported. `import imggen_core` sets them, and every process that it starts inherits them; where a
-    notebook in somebody else's Jupyter imports torch first, it is too late, and they are to be set before Jupyter starts.
+    OpenMP reads them when torch is imported. `import imggen_core` sets the first, and every process that is started then inherits it;
+    where a notebook in another Jupyter imports torch before, it is too late: set it before that Jupyter starts.
     """
     wanted = {"OMP_WAIT_POLICY": "passive"}
     if processes > 1:
