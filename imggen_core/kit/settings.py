@@ -115,14 +115,15 @@ def course(name: str, default: str) -> str:
 def thread_environment(processes: int = 1) -> dict[str, str]:
     """The policy for threads, as variables for one of `processes` that share this machine; what a person has set stays.
 
-    Threads that wait for each other sleep (OMP_WAIT_POLICY=passive, which GNU's OpenMP and LLVM's both heed). Without it they spin, and
-    beside other busy programs a step on two threads takes many times as long as on one (tests/benchmarks/bench_threads.py). Several
-    processes share the cores evenly (OMP_NUM_THREADS); one alone has as many threads as PyTorch chooses.
+    Threads that wait for each other sleep (OMP_WAIT_POLICY=passive, which GNU's OpenMP and LLVM's both heed), GNU's after some ten
+    microseconds (GOMP_SPINCOUNT): on an idle machine that wins back most of what going to sleep costs. By default they spin, and beside
+    other busy programs a step on two threads takes many times as long as on one (tests/benchmarks/bench_threads.py). Several processes
+    share the cores evenly (OMP_NUM_THREADS); one alone has as many threads as PyTorch chooses.
 
-    OpenMP reads them when torch is imported. `import imggen_core` sets the first, and every process that is started then inherits it;
-    where a notebook in another Jupyter imports torch before, it is too late: set it before that Jupyter starts.
+    OpenMP reads them when torch is imported. `import imggen_core` sets those for waiting, and every process that is started then
+    inherits them; where a notebook in another Jupyter imports torch before, it is too late: set them before that Jupyter starts.
     """
-    wanted = {"OMP_WAIT_POLICY": "passive"}
+    wanted = {} if os.environ.get("OMP_WAIT_POLICY") else {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}
     if processes > 1:
         wanted["OMP_NUM_THREADS"] = str(max(1, cores() // processes))
     return {name: os.environ.get(name) or value for name, value in wanted.items()}
