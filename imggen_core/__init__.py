@@ -16,4 +16,10 @@ Modules:
 - `imggen_core.tracing.outlines`: Filled paths: outlines of lines and quadratic curves, how much of each pixel they cover, and how that changes with their points.
 - `imggen_core.worlds.scenes`: Game scenes: tile-map screenshots with exact labels, a pure function of (seed, index). A tile has a tenth of a scene's shorter side."""
 
+import os
+
+from .kit.settings import thread_environment
+
 __version__ = "0.1.0"
+
+os.environ |= thread_environment()  # before torch is imported

@@ -7,14 +7,14 @@ import importlib
 import io
 import json
 import os
+import re
 import shlex
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-import uuid
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -82,60 +82,37 @@ def run(
 @app.command()
 def train(
     chapter: ChapterName,
-    processes: Annotated[int, typer.Option(metavar="N", help="How many processes, one per GPU where there are GPUs.")] = 1,
+    processes: Annotated[int, typer.Option(metavar="N", help="How many processes on this machine, one per GPU where there are GPUs.")] = 1,
+    nodes: Annotated[int, typer.Option(metavar="N", help="How many machines; each is given this same command.")] = 1,
+    node_rank: Annotated[int | None, typer.Option(metavar="K", help="Which of them this is: 0 is the one that writes.")] = None,
+    rendezvous: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where they meet: a free port of machine 0.")] = None,
     scale: Scale = "laptop",
     p: Pairs = None,
     out: Out = None,
 ):
-    """Run a chapter's train() alone, by torchrun, in one or several processes."""
+    """Run a chapter's train() alone, by torchrun, in one or several processes, on one or several machines."""
     from imggen_core.kit import notebooks
+    from imggen_core.kit.torchrun import Machines, torchrun
 
-    if processes < 1:
-        raise InputError(f"--processes {processes}: wants a whole number of at least 1")
+    machines = Machines(processes, nodes, node_rank, rendezvous)
     notebook = notebooks.notebook_of(chapter)
     schema = schema_of_train(chapter)
     if not schema:
         chapter_function(chapter, "train")  # says what is missing
     defaults = {name: value for name, value in notebooks.parameters_of(notebook).items() if name in schema}
     parameters = chosen(chapter, schema, defaults, scale, p)
-    folder = run_folder(chapter, out)
-    claim(folder, chapter, scale, parameters)
-    job = {"chapter": chapter, "scale": scale, "parameters": parameters, "folder": str(folder)}
+    folder = run_folder(chapter, out) if machines.first else None
+    if folder:
+        claim(folder, chapter, scale, parameters)
+    if nodes > 1:
+        say(f"{chapter} · machine {node_rank} of {nodes} (0 to {nodes - 1}) · they meet at {rendezvous}")
+    job = {"chapter": chapter, "scale": scale, "parameters": parameters, "folder": folder and str(folder)}
     start = time.monotonic()
     try:
-        torchrun(job, processes)
+        torchrun(job, machines)
     except KeyboardInterrupt:
-        raise Stopped(f"stopped — to go on: {again('train', chapter, scale, p, folder, processes)}") from None
+        raise Stopped(f"stopped — to go on: {again('train', chapter, scale, p, folder, machines.options)}") from None
     closing(chapter, folder, time.monotonic() - start)
-
-
-def torchrun(job: dict, processes: int) -> None:
-    """Run `train_worker` in `processes` processes; raises what a worker reported."""
-    from imggen_core.kit.notebooks import TOKEN, RunFailed, first_line, kill_all
-
-    token = uuid.uuid4().hex
-    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // processes))
-    with tempfile.TemporaryDirectory(prefix="imggen-") as scratch:
-        path, failure, noise = (Path(scratch, name) for name in ("job.json", "failure.json", "torchrun.txt"))
-        path.write_text(json.dumps(job | {"failure": str(failure)}))
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-        with noise.open("wb") as stderr:  # torchrun's own tracebacks; the workers say what went wrong in `failure`
-            process = subprocess.Popen(
-                command + ["-m", "imggen_core.cli", "train-worker", str(path)],
-                env=os.environ | {TOKEN: token, "OMP_NUM_THREADS": threads, "TORCH_CPP_LOG_LEVEL": "ERROR"},
-                stderr=stderr,
-                start_new_session=True,
-            )
-            try:
-                status = process.wait()
-            finally:
-                kill_all(process, token)
-        if failure.exists():
-            report = json.loads(failure.read_text())
-            raise InputError(report["message"]) if report["input"] else RunFailed(report["message"])
-        if status:
-            last = first_line("\n".join(reversed(noise.read_text(errors="replace").splitlines())))
-            raise RunFailed(f"{job['chapter']}: torchrun ended with status {status} ({last})")
 
 
 @app.command(hidden=True)
@@ -150,13 +127,16 @@ def train_worker(job: Path):
     try:
         training = Run(todo["chapter"], todo["parameters"], folder=todo["folder"], scale=todo["scale"])
         model = chapter_function(todo["chapter"], "train")(training, **todo["parameters"])
-        if hasattr(model, "save_pretrained") and not (Path(todo["folder"]) / "model").exists():
+        if training.main and hasattr(model, "save_pretrained") and not training.path("model").exists():
             training.keep(model)
     except Exception as error:
-        message = str(error) if isinstance(error, InputError) else f"{todo['chapter']}: {described(error)}"
+        lost = re.search("(closed|reset) by peer|remote process exited", str(error))  # as gloo says it, and NCCL
+        what = "another of its processes ended — what that one said tells why; the same command goes on" if lost else described(error)
+        message = str(error) if isinstance(error, InputError) else f"{todo['chapter']}: {what}"
         part = Path(todo["failure"] + os.environ.get("RANK", "0"))
         part.write_text(json.dumps({"input": isinstance(error, InputError), "message": message}))
-        part.replace(todo["failure"])
+        if not Path(todo["failure"]).exists():  # what the other processes report after that is that this one is gone
+            part.replace(todo["failure"])
         raise SystemExit(1) from None
 
 
@@ -227,18 +207,18 @@ def run_folder(chapter: str, out: Path | None) -> Path:
     return folder
 
 
-def again(command: str, chapter: str, scale: str, pairs: list[str] | None, folder: Path, processes: int = 1) -> str:
-    words = ["imggen", command, chapter] + (["--processes", str(processes)] if processes > 1 else [])
+def again(command: str, chapter: str, scale: str, pairs: list[str] | None, folder: Path | None, options: Sequence[str] = ()) -> str:
+    words = ["imggen", command, chapter, *options]
     words += ["--scale", scale] if scale != "laptop" else []
     for pair in pairs or []:
         words += ["-p", *pair.split("=", 1)]
-    return shlex.join(words + ["--out", shown(folder)])
+    return shlex.join(words + (["--out", shown(folder)] if folder else []))
 
 
-def closing(chapter: str, folder: Path, seconds: float) -> None:
+def closing(chapter: str, folder: Path | None, seconds: float) -> None:
     """The last lines; what a run has to say of its own stands in its log, which was shown as it grew."""
     say(f"{chapter} · done in {duration(seconds)}")
-    say(f"run folder: {shown(folder)}")
+    say(f"run folder: {shown(folder) if folder else 'on machine 0'}")
 
 
 # ---- models ----------------------------------------------------------------------------------------------------------
@@ -482,7 +462,11 @@ def main() -> None:
             raise
         message, status = verdict(error)
     if message:
-        print(f"imggen: {message}", file=sys.stderr)
+        print(f"imggen: {message}", file=sys.stderr, flush=True)
+    if status == 130:  # at once: beside busy programs Python needs many seconds to take torch apart
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        os._exit(status)
     sys.exit(status)
 
 

@@ -32,8 +32,8 @@ from .kit.training import one_thread
 from .tracing import contours, edits, finishing, judge, regions
 from .tracing.document import cairo, elements, to_svg
 from imggen_core.tracing.drawing import (
-    BOX, COLUMNS, CURVE, ELLIPSE, FRAME, FREE, LINE, NUMBERS, PARTS, PATH, RING, ROUNDED, Drawing, Easel, blank, bounds, crop_of, insert, mask_of,
-    meets, numbers_in, pick,
+    BOX, COLUMNS, CURVE, ELLIPSE, FRAME, FREE, LINE, NUMBERS, PARTS, PATH, RING, ROUNDED, Drawing, Easel, blank, bounds, crop_of,
+    insert, mask_of, meets, numbers_in, pick,
 )  # fmt: skip
 from .tracing.edits import Edit
 from .tracing.outlines import cover_paths, with_boxes

@@ -68,7 +68,7 @@ if name == "sleep":
     say(f"pid {os.getpid()}")
     time.sleep(600)
 (folder / "drawing.svg").write_text("<svg/>")
-(folder / "results.json").write_text(json.dumps({"steps": steps}))
+(folder / "results.json").write_text(json.dumps({"steps": steps, "wait": os.environ.get("OMP_WAIT_POLICY")}))
 say("drawing: drawing.svg · PSNR 51.2 dB")
 """
 
@@ -98,6 +98,9 @@ class Demo(torch.nn.Module, PyTorchModelHubMixin, Sampler):
         super().__init__()
         self.level = torch.nn.Parameter(torch.tensor(level))
 
+    def forward(self, x):
+        return self.level * x
+
     def make(self, n, seed, first, dark_side):
         pictures = [torch.rand(3, 4, 6, generator=generator(seed, i)) for i in range(first, first + n)]
         return torch.stack(pictures) * self.level * (1 - dark_side)
@@ -114,8 +117,13 @@ def train(run, *, steps: Steps = 3, lr: LearningRate = 0.5, name: Annotated[str,
     if name == "sleep":
         import time
         time.sleep(600)
-    run.path(f"rank{rank}-of-{size}").write_text(f"{steps} {lr}")
-    return Demo(0.1 * steps)
+    run.path(f"rank{rank}-of-{size}").write_text(f"{steps} {lr} {os.environ.get('OMP_WAIT_POLICY')}")
+    net = Demo(0.1 * steps)
+    if size > 1:
+        net, opt = run.prepare(net, torch.optim.SGD(net.parameters(), lr / 10))
+        for step in run.steps(steps):  # each process has noise of its own, and its gradients are averaged with the others'
+            run.step((net(torch.rand(8)) - 1).square().mean(), opt)
+    return run.unwrap(net)
 
 
 def evaluate(model):
@@ -174,7 +182,9 @@ class Course:
 
     @property
     def environment(self) -> dict[str, str]:
-        return os.environ | {"PYTHONPATH": str(self.root), "OMP_NUM_THREADS": "1"}
+        """As outside of the tests: how threads wait is not said."""
+        own = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+        return own | {"PYTHONPATH": str(self.root), "OMP_NUM_THREADS": "1"}
 
     def imggen(self, *words, cwd=None, status=0) -> subprocess.CompletedProcess:
         """Run the command line (in one process for all, since torch takes seconds to import); fails when it ends with another status."""
@@ -198,8 +208,7 @@ class Course:
 def course(tmp_path_factory):
     root = tmp_path_factory.mktemp("course")
     shutil.copytree(ROOT / "imggen_core" / "kit", root / "imggen_core" / "kit", ignore=shutil.ignore_patterns("__pycache__"))
-    (root / "imggen_core" / "__init__.py").write_text("")
-    for name in ("cli.py", "doctor.py"):
+    for name in ("__init__.py", "cli.py", "doctor.py"):
         shutil.copy(ROOT / "imggen_core" / name, root / "imggen_core" / name)
     (root / "imggen_core" / "demo.py").write_text(MODULE)
     (root / "sitecustomize.py").write_text(ALONE)

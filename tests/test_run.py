@@ -207,7 +207,7 @@ def serve():
             status = 1
             try:
                 os.environ.update(order.pop("env", {}))
-                {"program": program, "worker": worker}[order.pop("call")](**order)
+                {"program": program, "worker": worker, "unlike": unlike}[order.pop("call")](**order)
                 status = 0
             except BaseException:
                 import traceback
@@ -322,7 +322,7 @@ def test_a_kill_inside_a_save_loses_nothing(operation, tmp_path):
         states.write_state(folder, {"step": 3, "w": torch.full((3,), 3)})
         os._exit(0)
     died = os.waitpid(pid, 0)[1] == signal.SIGKILL
-    found = [states.read_state(path) for path in sorted(folder.glob("step-*"))[-2:]]
+    found = [states.unpack_state(*states.read_state(path)) for path in sorted(folder.glob("step-*"))[-2:]]
     assert [state["step"] for state in found] == ([1, 2] if operation <= 8 else [2, 3])
     assert [state["w"].tolist() for state in found] == [[state["step"]] * 3 for state in found]
     assert died == (operation <= 12), "a save has another number of file operations: widen the range above"
@@ -440,7 +440,7 @@ def test_a_damaged_state_is_named_and_the_one_before_is_used(trainings, stopped,
     run = make_run(folder)
     lines = [line for line in capsys.readouterr().out.splitlines() if ": damaged (" in line]
     assert len(lines) == 1 and newer.name in lines[0] and name in lines[0]
-    assert run.count == states.read_state(older)["step"]
+    assert run.count == states.unpack_state(*states.read_state(older))["step"]
     assert not (folder / "state" / newer.name).exists()
     if damage is flip:
         assert fingerprint(train(run)) == Path(f"{trainings.reference}.end").read_text()
@@ -744,17 +744,19 @@ def test_a_disk_that_is_really_full(small_disk, capfd):
 
 
 def worker(folder, ends, kill_at=0):
-    """One of several processes: trains, leaves its weights in `ends`, and fails if it writes in `folder` without being the first."""
+    """One of several processes: trains, leaves its weights in `ends`, and fails if it opens or writes in `folder` without being the first.
+
+    The others know no folder, as on machines that share no disk.
+    """
     rank, calls = int(os.environ["RANK"]), 0
 
     def hook(event, args):
-        writes = event in ("os.rename", "os.mkdir", "os.remove", "os.rmdir") or event == "open" and args[2] & os.O_ACCMODE != os.O_RDONLY
-        if rank and writes and str(args[0]).startswith(folder + "/"):
-            print("rank", rank, "wrote", args, flush=True)
+        if rank and event in ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir") and str(args[0]).startswith(folder + "/"):
+            print("rank", rank, event, args, flush=True)
             os._exit(78)
 
     sys.addaudithook(hook)
-    run = Run("toy", {}, folder=folder, device="cpu", precision="no", save_seconds=0, accumulate=2, clip=1.0)
+    run = Run("toy", {}, folder=None if rank else folder, device="cpu", precision="no", save_seconds=0, accumulate=2, clip=1.0)
     net, loader = Net(), DataLoader(Noisy(32), 4, shuffle=True)
     opt = torch.optim.Adam(net.parameters(), 0.01)
     net, opt, loader = run.prepare(net, opt, loader)
@@ -767,22 +769,27 @@ def worker(folder, ends, kill_at=0):
                 os.kill(os.getpid(), signal.SIGKILL)
         run.log(loss=run.mean_loss)
     run.keep(net)
+    assert len(run.history["loss"]) == 6, "every process knows the rows before the kill"
     (Path(ends) / f"rank{rank}").write_text(fingerprint({"net": run.unwrap(net).state_dict(), "opt": opt.state_dict()}))
     (Path(ends) / f"noise{rank}").write_text(fingerprint(torch.rand(3)))
+
+
+def in_two(trainings, folder, call, **options):
+    """Statuses of `call` in two processes, forked with the environment that torchrun gives, which is slow."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    ranks = [trainings.start(folder, call, env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}, **options) for rank in (0, 1)]
+    return [trainings.wait(pid) for pid in ranks]
 
 
 def test_two_processes_end_with_equal_weights_also_after_a_kill(tmp_path, trainings):
     for name in ("whole", "killed"):
         (tmp_path / f"{name}.ends").mkdir()
-    for name, kill_at in (("whole", 0), ("killed", 40), ("killed", 0)):  # forked with the environment that torchrun gives, which is slow
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        folder, ends = str(tmp_path / name), str(tmp_path / f"{name}.ends")
-        ranks = [trainings.start(folder, "worker", ends=ends, kill_at=kill_at, env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)})
-                 for rank in (0, 1)]  # fmt: skip
-        statuses = [trainings.wait(pid) for pid in ranks]
+    for name, kill_at in (("whole", 0), ("killed", 40), ("killed", 0)):
+        folder = str(tmp_path / name)
+        statuses = in_two(trainings, folder, "worker", ends=f"{folder}.ends", kill_at=kill_at)
         assert statuses == [signal.SIGKILL if kill_at else 0] * 2, trainings.output(folder)
     assert trainings.output(str(tmp_path / "whole")).count("laptop scale") == 1, "only one process prints"
     assert trainings.output(folder).count("goes on after step 32") == 1
@@ -793,6 +800,21 @@ def test_two_processes_end_with_equal_weights_also_after_a_kill(tmp_path, traini
     assert noises[:2] == noises[2:] and noises[0] != noises[1], "each process has noise of its own"
     assert rows(tmp_path / "whole/history.csv") == rows(tmp_path / "killed/history.csv")
     assert len(rows(tmp_path / "whole/history.csv")) == 6
+
+
+def unlike(folder):
+    """One of two processes that were given different parameters: leaves what it is told."""
+    rank = int(os.environ["RANK"])
+    try:
+        Run("toy", {"lr": 0.1 * rank, "steps": 3, f"of {rank}": 1}, folder=folder, device="cpu", precision="no")
+    except InputError as error:
+        Path(f"{folder}-rank{rank}").write_text(str(error))
+
+
+def test_processes_that_were_not_started_alike_all_say_what_differs(tmp_path, trainings):
+    in_two(trainings, str(tmp_path / "run"), "unlike")
+    said = [(tmp_path / f"run-rank{rank}").read_text() for rank in (0, 1)]
+    assert said == ["lr, of 0, of 1: not the same in all processes — give every machine the same command"] * 2
 
 
 # --------------------------------------------------------------------------------------------------------------- the training loop
@@ -1042,7 +1064,7 @@ def test_states_of_every_shape_come_back_exactly(tmp_path):
         "views": [shared[:3], shared[3:], shared, shared.view(2, 3).T, shared[:1].expand(4)], "array": np.arange(3, dtype=np.int16),
         "last": torch.rand(2, 3, 4, 5).contiguous(memory_format=torch.channels_last), "number": np.float64(0.1), "int": np.int64(5),
     }  # fmt: skip
-    back = states.read_state(states.write_state(tmp_path, state))
+    back = states.unpack_state(*states.read_state(states.write_state(tmp_path, state)))
     assert fingerprint(back) == fingerprint(state)
     assert list(back) == list(state) and back["last"].stride() == state["last"].stride()
     assert type(back["pair"]) is tuple and back["array"].dtype == np.int16

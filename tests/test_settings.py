@@ -1,9 +1,10 @@
-"""The settings file, the choice of device and precision, seeding."""
+"""The settings file, the choice of device, precision and threads, seeding."""
 
 import os
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -186,3 +187,40 @@ def test_reading_the_settings_needs_no_torch():
     done = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=True,
                           env={**os.environ, "PYTHONPATH": str(settings.ROOT)})  # fmt: skip
     assert done.stdout.strip() == f"False {settings.ROOT}"
+
+
+# ---- threads ---------------------------------------------------------------------------------------------------------
+
+
+def test_processes_share_the_cores_and_what_a_person_set_stays(monkeypatch):
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(settings, "cores", lambda: 8)
+    waiting = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}
+    assert settings.thread_environment() == waiting, "one process: as many threads as PyTorch chooses"
+    assert [settings.thread_environment(n)["OMP_NUM_THREADS"] for n in (2, 3, 100)] == ["4", "2", "1"]
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert settings.thread_environment(2) == {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "7", "OMP_NUM_THREADS": "5"}
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    assert settings.thread_environment(2) == {"OMP_NUM_THREADS": "5"}, "who waits actively spins as long as OpenMP has it"
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system allots no cores")
+def test_only_the_allotted_cores_count():
+    program = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
+    program += "from imggen_core.kit import settings; print(settings.cores())"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "1\n"
+
+
+GOMP = next((Path(torch.__file__).parent / "lib").glob("libgomp*"), None)
+
+
+@pytest.mark.skipif(GOMP is None, reason="this PyTorch brings another OpenMP")
+@pytest.mark.parametrize("own, turns", [({}, "1000"), ({"OMP_WAIT_POLICY": "active"}, "30000000000"), ({"GOMP_SPINCOUNT": "77"}, "77")])
+def test_pytorchs_openmp_hardly_spins_unless_a_person_says_so(own, turns):
+    outside = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    program = f"import imggen_core, ctypes; ctypes.CDLL({str(GOMP)!r})"  # as torch does, which would take seconds
+    environment = outside | own | {"OMP_DISPLAY_ENV": "verbose"}
+    said = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True).stderr
+    assert f"GOMP_SPINCOUNT = '{turns}'" in said

@@ -33,19 +33,14 @@ class Clock:
 
 
 class History:
-    """The rows of history.csv, in memory and, when flushed, in the file; opened with the number of rows that count.
+    """The rows of history.csv, in memory and, when flushed, in the file; opened with those that `read_rows` found.
 
-    write: whether this process is the one that writes. A row that cannot be read to its end, as a power cut leaves it, does not count.
+    write: whether this process is the one that writes.
     """
 
-    def __init__(self, path: Path, rows: int, write: bool):
-        self.path, self.write, self.rows, self.names, self.unwritten = path, write, [], [], None
-        if rows and path.is_file():
-            with open(path, newline="", encoding="utf-8", errors="replace") as file:
-                for row in csv.DictReader(file):
-                    if len(self.rows) < rows and None not in row and None not in row.values():
-                        self.rows.append({name: cell(value) for name, value in row.items() if value != ""})
-            self.names = list(dict.fromkeys(name for row in self.rows for name in row))
+    def __init__(self, path: Path, rows: list[dict[str, float]], write: bool):
+        self.path, self.write, self.rows, self.unwritten = path, write, rows, None
+        self.names = list(dict.fromkeys(name for row in rows for name in row))
         if write and path.is_file():
             self.flush()
 
@@ -81,6 +76,17 @@ class History:
     def columns(self) -> dict[str, list[float]]:
         """Every column, NaN where a row has no value."""
         return {name: [row.get(name, math.nan) for row in self.rows] for name in self.names}
+
+
+def read_rows(path: Path, count: int) -> list[dict[str, float]]:
+    """The first `count` rows of a history.csv; one that cannot be read to its end, as a power cut leaves it, does not count."""
+    rows = []
+    if count and path.is_file():
+        with open(path, newline="", encoding="utf-8", errors="replace") as file:
+            for row in csv.DictReader(file):
+                if len(rows) < count and None not in row and None not in row.values():
+                    rows.append({name: cell(value) for name, value in row.items() if value != ""})
+    return rows
 
 
 def number(name: str, value) -> float:

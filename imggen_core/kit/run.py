@@ -34,10 +34,10 @@ from torch.utils.data import DataLoader
 
 from . import cards, files, settings, zoo
 from .folder import claim
-from .history import Clock, History, number
+from .history import Clock, History, number, read_rows
 from .progress import bar
 from .settings import InputError
-from .state import Randomness, random_state, read_state, set_random_state, write_state
+from .state import Randomness, random_state, read_state, set_random_state, unpack_state, write_state
 
 FLUSH_SECONDS = 2.0  # history.csv and log.txt are at most this much behind
 
@@ -62,7 +62,7 @@ class Run:
         if self.processes > 1:
             self._join()
         given = folder or os.environ.get("IMGGEN_RUN_DIR")
-        self.folder = Path(given) if given else Path(self._share(str(files.fresh_folder(settings.RUNS, chapter)) if self.main else None))
+        self.folder = Path(self._share(str(given or files.fresh_folder(settings.RUNS, chapter)) if self.main else None))
         with self._disk():
             self._open_folder(plain(parameters or {}))
 
@@ -77,7 +77,9 @@ class Run:
         if not quiet:
             self.say(self._first_line())
         self._saved = self._restored = self._choose_state()  # _saved: what to go back to, until its loop is reached
-        self._history = History(self.path("history.csv"), self._saved["history_rows"] if self._saved else 0, self.main)
+        count = self._saved["history_rows"] if self._saved else 0
+        rows = self._share(read_rows(self.path("history.csv"), count) if self.main else None)
+        self._history = History(self.path("history.csv"), rows, self.main)
         if self._saved:
             self.count = self._saved["step"]
             self.say(f"{self._label()}: {'finished at' if self._saved['done'] else 'goes on after'} step {self.count}")
@@ -129,7 +131,7 @@ class Run:
             self._flush()
 
     def _open_folder(self, parameters: dict) -> None:
-        """Claim the folder, once for all processes: each of them raises what is wrong with it."""
+        """Claim the folder, once for all processes: each of them raises what is wrong with it, or that they were not started alike."""
         wrong = None
         if self.main:
             try:
@@ -138,6 +140,12 @@ class Run:
                 wrong = str(error)
         if wrong := self._share(wrong):
             raise InputError(wrong)
+        if self.processes > 1:
+            everyone = [None] * self.processes
+            torch.distributed.all_gather_object(everyone, {"chapter": self.chapter, "scale": self.scale, **parameters})
+            first, *others = everyone
+            if different := sorted({name for other in others for name in first | other if first.get(name) != other.get(name)}):
+                raise InputError(f"{', '.join(different)}: not the same in all processes — give every machine the same command")
 
     def _first_line(self) -> str:
         words = [self.chapter, f"{self.scale} scale"]
@@ -547,21 +555,23 @@ class Run:
             self._next_save = time.monotonic() + self.save_seconds + (10 * took if self.save_seconds else 0)
 
     def _choose_state(self) -> dict | None:
-        """The newest good state; names and removes the damaged ones on the way. Rank 0 chooses for all."""
-        folder, chosen = self.path("state"), None
+        """The newest good state; names and removes the damaged ones on the way. Rank 0 chooses and reads it for all."""
+        folder, found = self.path("state"), None
         if self.main:
             with self._disk():
                 for leftover in folder.glob(".*"):
                     shutil.rmtree(leftover, ignore_errors=True)
                 for path in sorted(folder.glob("step-*"), reverse=True):
                     try:
-                        state, chosen = read_state(path, self.device), path.name
+                        found = read_state(path)
                         break
                     except (OSError, ValueError, KeyError, TypeError) as error:
                         self.say(f"{path}: damaged ({error}) — going back to the state before it, or to the beginning if there is none")
                         shutil.rmtree(path, ignore_errors=True)
-        chosen = self._share(chosen)
-        return (state if self.main else read_state(folder / chosen, self.device)) if chosen else None
+        if not self._share(found is not None):
+            return None
+        header, data = found if self.main else (None, b"")
+        return unpack_state(self._share(header), self._share_bytes(data), self.device)
 
     def _restore(self, index: int) -> None:
         """Give the object prepared as number `index` its saved state, if there is one."""
@@ -619,14 +629,18 @@ class Run:
 
     def _share(self, value):
         """Rank 0's JSON value, on every rank."""
+        return value if self.processes == 1 else json.loads(self._share_bytes(json.dumps(value).encode()))
+
+    def _share_bytes(self, data: bytes) -> bytes:
+        """Rank 0's bytes, on every rank."""
         if self.processes == 1:
-            return value
-        data = torch.tensor(list(json.dumps(value).encode()), dtype=torch.uint8, device=self.device)
+            return data
         size = torch.tensor([len(data)], device=self.device)
         torch.distributed.broadcast(size, 0)
-        data = data if self.main else torch.empty(int(size), dtype=torch.uint8, device=self.device)
-        torch.distributed.broadcast(data, 0)
-        return json.loads(bytes(data.tolist()))
+        whole = torch.frombuffer(bytearray(data), dtype=torch.uint8) if self.main else torch.empty(int(size), dtype=torch.uint8)
+        whole = whole.to(self.device)
+        torch.distributed.broadcast(whole, 0)
+        return whole.cpu().numpy().tobytes()
 
     def _gather(self, state: torch.Tensor) -> list[torch.Tensor]:
         """Every rank's bytes (of equal length), in the order of ranks."""

@@ -1,4 +1,4 @@
-"""The course's settings: paths, chapters and their scales from `settings.ini`, the choice of device and precision, seeding."""
+"""The course's settings: paths, chapters and their scales from `settings.ini`, the choice of device, precision and threads, seeding."""
 
 import ast
 import configparser
@@ -110,6 +110,28 @@ def scale_parameters(chapter: str, scale: str) -> dict[str, Any]:
 def course(name: str, default: str) -> str:
     """One value of `settings.ini`'s [course] section."""
     return sections().get("course", name, fallback=default)
+
+
+def thread_environment(processes: int = 1) -> dict[str, str]:
+    """The policy for threads, as variables for one of `processes` that share this machine; what a person has set stays.
+
+    Threads that wait for each other sleep (OMP_WAIT_POLICY=passive, which GNU's OpenMP and LLVM's both heed), GNU's after some ten
+    microseconds (GOMP_SPINCOUNT): on an idle machine that wins back most of what going to sleep costs. By default they spin, and beside
+    other busy programs a step on two threads takes many times as long as on one (tests/benchmarks/bench_threads.py). Several processes
+    share the cores evenly (OMP_NUM_THREADS); one alone has as many threads as PyTorch chooses.
+
+    OpenMP reads them when torch is imported. `import imggen_core` sets those for waiting, and every process that is started then
+    inherits them; where a notebook in another Jupyter imports torch before, it is too late: set them before that Jupyter starts.
+    """
+    wanted = {} if os.environ.get("OMP_WAIT_POLICY") else {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}
+    if processes > 1:
+        wanted["OMP_NUM_THREADS"] = str(max(1, cores() // processes))
+    return {name: os.environ.get(name) or value for name, value in wanted.items()}
+
+
+def cores() -> int:
+    """How many cores this process may use: a batch scheduler may allot fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def choose_device(name: str = "auto") -> "torch.device":

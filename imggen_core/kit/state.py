@@ -38,10 +38,8 @@ def write_state(folder: Path, body: dict) -> Path:
     return final
 
 
-def read_state(path: Path, device: torch.device | str = "cpu") -> dict:
-    """What `write_state` wrote, tensors of an accelerator on `device`; ValueError, OSError or KeyError says what is wrong with it."""
-    from safetensors.torch import load
-
+def read_state(path: Path) -> tuple[dict, bytes]:
+    """What `write_state` wrote, for `unpack_state`; ValueError, OSError or KeyError says what is wrong with it."""
     for name in ("state.json", "state.safetensors"):
         if not (path / name).is_file():
             raise ValueError(f"{name} is missing")
@@ -57,7 +55,14 @@ def read_state(path: Path, device: torch.device | str = "cpu") -> dict:
     data = (path / "state.safetensors").read_bytes()
     if hashlib.sha256(data).hexdigest() != header["sha256"]:
         raise ValueError("state.safetensors is not what was written")
-    return unpack(header["state"], load(data), device)
+    return header["state"], data
+
+
+def unpack_state(skeleton: dict, data: bytes, device: torch.device | str = "cpu") -> dict:
+    """The body that `write_state` was given, tensors of an accelerator on `device`."""
+    from safetensors.torch import load
+
+    return unpack(skeleton, load(data), device)
 
 
 def digest(value) -> str:

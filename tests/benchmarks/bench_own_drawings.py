@@ -5,11 +5,13 @@ BENCH_SIZES="128" takes one size, BENCH_DRAWINGS=DIR other drawings. Nothing was
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import median
 
 import pytest
 import torch
@@ -67,12 +69,9 @@ def test_drawings_of_other_people(size, tmp_path):
         print("\n", show.table(rows[-1:]), sep="", flush=True)
     print("", show.table(rows, f"{size} pixels, one thread, one run"), sep="\n")
     count = lambda good: f"{sum(map(good, rows))} of {len(rows)}"
-    print(
-        f"at least 35 dB: {count(lambda r: r.get('dB', 0) >= 35)}; fewer bytes than vtracer: {count(lambda r: r.get('bytes', 1e9) < r['v. bytes'])}"
-    )
-    print(
-        f"median dB {sorted(r.get('dB', 0) for r in rows)[len(rows) // 2]:.1f}, vtracer {sorted(r['vtracer dB'] for r in rows)[len(rows) // 2]:.1f}"
-    )
+    print("at least 35 dB:", count(lambda r: r.get("dB", 0) >= 35))
+    print("fewer bytes than vtracer:", count(lambda r: r.get("bytes", math.inf) < r["v. bytes"]))
+    print("median dB:", *(f"{name} {median(r.get(key, 0) for r in rows):.1f}" for name, key in (("ours", "dB"), ("vtracer", "vtracer dB"))))
     bad = [r["drawing"] for r in rows if r["status"] or r.get("s", 0) > LONGEST]
     assert not bad, f"status or time: {bad}"
     assert 10 * sum(r["dB"] >= 35 for r in rows) >= 9 * len(rows), "fewer than nine of ten reach 35 dB"
