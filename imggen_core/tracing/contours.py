@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -64,24 +65,29 @@ def smoothed(points: np.ndarray, knot: np.ndarray, slack: float = 0.6) -> tuple[
     return points[~drop], knot[~drop]
 
 
+def round_shape(share: np.ndarray, paper: Drawing) -> Drawing:
+    """The ellipse with the middle and the spread of `share` [H,W]."""
+    total, places = share.sum(), np.indices(share.shape) + 0.5
+    middle = (places * share).sum((1, 2)) / total
+    spread = (((places - middle[:, None, None]) ** 2) * share).sum((1, 2)) / total
+    return one(paper, ELLIPSE, [*middle[::-1], *2 * np.sqrt(spread.clip(0.05))[::-1]])
+
+
 def simple_shape(p: Patch, paper: Drawing, render, slack: float = 0.12) -> Drawing | None:
-    """The box, rounded box or ellipse that a patch is, if its pixels differ by less than `slack` (root mean square, along its rim)."""
-    if (area := p.share.sum()) < 6:  # a dot
+    """The box, rounded box or ellipse that a patch is, if its pixels differ by less than `slack` (root mean square, along its rim); a dot
+    is an ellipse."""
+    if (area := p.share.sum()) < 6:  # a dot, whose spread says little
         middle = (np.indices(p.share.shape) * p.share).sum((1, 2)) / area + 0.5
-        return one(paper, ELLIPSE, [*middle[::-1], *2 * [np.sqrt(area / np.pi)]])
+        return one(paper, ELLIPSE, [*middle[::-1], *2 * [math.sqrt(area / math.pi)]])
     inside = p.share > 0.5
     if not inside.any():
         return None
     rows, columns = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
     (y0, y1), (x0, x1) = ((n[0], n[-1] + 1) for n in (rows, columns))
-    if min(y1 - y0, x1 - x0) < 4:
-        return None
     part = slice(max(y0 - 1, 0), y1 + 1), slice(max(x0 - 1, 0), x1 + 1)
     region = Region(x0, y0, x1, y1, inside[y0:y1, x0:x1], torch.ones(3))
-    rim = 2 * (x1 - x0 + y1 - y0)
-    black = blank(paper.width, paper.height, torch.zeros(3))
-    best = None
-    for new in shapes_of(region, black):
+    black, rim, best = blank(paper.width, paper.height, torch.zeros(3)), 2 * (x1 - x0 + y1 - y0), None
+    for new in [replace(round_shape(p.share, black), colour=torch.ones(1, 3)), *shapes_of(region, black)]:
         if int(new.kind[0]) in (BOX, ROUNDED, ELLIPSE):
             off = (((render(new)[0].numpy() - p.share) * ~p.hidden)[part] ** 2).sum() / rim
             if off < slack**2 and (best is None or off < 0.7 * best[0]):
