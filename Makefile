@@ -12,7 +12,7 @@ CANDIDATES := $(or $(PYTHON),python3.11 python3.12 python3.13 python3 python)
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make run      install, then draw data/wireframe.svg from noise: chapters 01 and 02 (about 4 minutes)"
+	@echo "make run      install, then draw data/wireframe.svg from noise: chapters 02 and 01 (about 4 minutes)"
 	@echo "make lab      open the labs in JupyterLab"
 	@echo "make test     run every test, and every notebook at smoke scale (about 10 minutes; WORKERS=4 with four cores or more)"
 	@echo "make bench    measure the chapters' criteria (long)"
@@ -66,8 +66,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 run: $(STAMP)
-	@$(BIN)/imggen run wireframe
 	@$(BIN)/imggen run strokes
+	@$(BIN)/imggen run wireframe
 
 # As many workers as cores. A file's tests, or a notebook's, stay with one worker (tests/conftest.py), and so does what they share.
 test: $(STAMP)
