@@ -313,7 +313,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'imggen_core.population.train_alone': ('population.html#train_alone', 'imggen_core/population.py')},
             'imggen_core.strokes': { 'imggen_core.strokes.Fitter': ('strokes.html#fitter', 'imggen_core/strokes.py'),
                                      'imggen_core.strokes.Fitter.__init__': ('strokes.html#fitter.__init__', 'imggen_core/strokes.py'),
-                                     'imggen_core.strokes.Fitter.cost': ('strokes.html#fitter.cost', 'imggen_core/strokes.py'),
                                      'imggen_core.strokes.Fitter.fills': ('strokes.html#fitter.fills', 'imggen_core/strokes.py'),
                                      'imggen_core.strokes.Fitter.finish': ('strokes.html#fitter.finish', 'imggen_core/strokes.py'),
                                      'imggen_core.strokes.Fitter.merge': ('strokes.html#fitter.merge', 'imggen_core/strokes.py'),

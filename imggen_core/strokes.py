@@ -36,8 +36,9 @@ from imggen_core.tracing.drawing import (
     insert, mask_of, meets, numbers_in, pick,
 )  # fmt: skip
 from .tracing.edits import Edit
-from .tracing.outlines import cover_paths, with_boxes
+from .tracing.knots import cost
 from .tracing.nearest import ellipse_distance, nearest_t, unit
+from .tracing.outlines import cover_paths, with_boxes
 from .tracing.regions import Region, Trial, background_of
 from .tracing.tiles import TILE, Target, from_tiles, pairs, pixel_centres, tile_corners, tiles_of
 from .tracing.trace import trace
@@ -511,17 +512,13 @@ class Fitter:
         """The cheapest drawing with filled outlines: of every patch of the picture, or of what the first strokes miss."""
         first = self.strokes(self.fills(blank(self.target.width, self.target.height, background_of(self.target.image))))
         begun = contours.from_patches(self.target, SOLVER), contours.worthwhile(first, self.target, SOLVER)
-        return min((contours.with_missing(d, self.target, SOLVER) for d in begun), key=self.cost)
-
-    def cost(self, d: Drawing) -> float:
-        """The squared error that is left, and the price of all numbers."""
-        return squared_error(d, self.target) + PRICE * numbers_in(d)
+        return min((contours.with_missing(d, self.target, SOLVER) for d in begun), key=partial(cost, target=self.target, solver=SOLVER))
 
     def outlines(self, d: Drawing, above: int = 0, share: float = 1.0, enough: float = 40) -> Drawing:
         """Filled outlines in the place of more than `above` shapes that stay below `enough` dB, if they cost less than that `share`."""
         if len(d) <= above or psnr(render(d), self.target.image) > enough:
             return d
-        return min(d, self.outlined, key=lambda option: self.cost(option) * (share if option is d else 1))
+        return self.outlined if cost(self.outlined, self.target, SOLVER) < share * cost(d, self.target, SOLVER) else d
 
     def order_and_caps(self, d: Drawing) -> Drawing:
         """Shapes beneath others where that serves, and each stroke's better kind of cap."""
