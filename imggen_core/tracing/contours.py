@@ -131,7 +131,7 @@ def from_patches(target: Target, solver) -> Drawing:
     return adapt(refine_outlines(refine_simple(d, target, solver), target, solver), target, solver)
 
 
-def with_missing(d: Drawing, target: Target, solver, rounds: int = 3) -> Drawing:
+def with_missing(d: Drawing, target: Target, solver, rounds: int = 8) -> Drawing:
     """`d` with paths on top for what it misses, again and again as long as that lowers the cost."""
     for _ in range(rounds):
         new = refine_simple(with_patches(d, missing(target.image, solver.render(d)), solver.render), target, solver)
