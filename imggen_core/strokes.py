@@ -32,7 +32,7 @@ from .kit.training import one_thread
 from .tracing import contours, edits, finishing, judge, regions
 from .tracing.document import cairo, elements, to_svg
 from imggen_core.tracing.drawing import (
-    BOX, COLUMNS, CURVE, ELLIPSE, FRAME, FREE, LINE, NUMBERS, PARTS, PATH, RING, ROUNDED, Drawing, Easel, blank, bounds, crop_of,
+    BOX, COLUMNS, CURVE, ELLIPSE, FRAME, FREE, LINE, NUMBERS, PATH, RING, ROUNDED, Drawing, Easel, blank, bounds, crop_of,
     insert, mask_of, meets, numbers_in, pick,
 )  # fmt: skip
 from .tracing.edits import Edit
@@ -586,9 +586,9 @@ class StrokeDrawing(nn.Module, PyTorchModelHubMixin, Sampler):
             "shape": torch.zeros(strokes, NUMBERS),
             "colour": torch.zeros(strokes, 3),
             "round": torch.zeros(strokes, dtype=torch.bool),
-            "points": torch.zeros(points, 2),
-            "knots": torch.zeros(points, 3, dtype=torch.long),
         }
+        if points:
+            empty |= {"points": torch.zeros(points, 2), "knots": torch.zeros(points, 3, dtype=torch.long)}
         for name, value in empty.items():
             self.register_buffer(name, value)
         self.controls = {
@@ -601,12 +601,12 @@ class StrokeDrawing(nn.Module, PyTorchModelHubMixin, Sampler):
     def of(cls, d: Drawing, target: str = "") -> "StrokeDrawing":
         """The model of a drawing."""
         model = cls(d.width, d.height, len(d), target, len(d.points))
-        model.load_state_dict({name: getattr(d, name) for name in PARTS})
+        model.load_state_dict({name: getattr(d, name) for name in model.state_dict()})
         return model
 
     def drawing(self) -> Drawing:
         """The drawing that it is."""
-        return Drawing(self.width, self.height, **{name: getattr(self, name).detach().cpu().clone() for name in PARTS})
+        return Drawing(self.width, self.height, **{name: part.detach().cpu().clone() for name, part in self.named_buffers()})
 
     def drawings(self, n: int, seed: int, first: int, strokes: int, wobble: float, scale: int) -> list[Drawing]:
         """n drawings, scale·width × scale·height pixels, of the first `strokes` shapes, each number off by about `wobble` pixels; a path
