@@ -458,9 +458,9 @@ class Killed(Exception):
 def outlined(tmp_path_factory):
     """The same with a target that ends as outlines."""
     folder = tmp_path_factory.mktemp("outlined")
-    (folder / "letter.svg").write_text(to_svg(letter()))
+    (folder / "filled.svg").write_text(to_svg(path([(4, 27, 1), (15, 3, 1), (28, 24, 1)], on=paper(32, 32, WHITE))))
     whole = Run("strokes", folder=folder / "run", device="cpu", precision="float32", quiet=True)
-    return str(folder / "letter.svg"), folder / "run", strokes.train(whole, target=str(folder / "letter.svg"), turns=1).drawing()
+    return str(folder / "filled.svg"), folder / "run", strokes.train(whole, target=str(folder / "filled.svg"), turns=1).drawing()
 
 
 @pytest.mark.parametrize("kind", ["uninterrupted", "outlined"])
