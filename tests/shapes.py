@@ -9,7 +9,8 @@ from imggen_core.tracing.drawing import KINDS as SHAPES
 from imggen_core.tracing.outlines import Outline, as_shape
 
 SIDE, FINE = 40, 8  # of the small pictures, and the points per pixel and axis of the supersampled reference
-KINDS = [(BOX, False), (FRAME, False), (ELLIPSE, False), (RING, False), (LINE, False), (LINE, True), (CURVE, False), (CURVE, True), (ROUNDED, False)]
+SHARP = [(kind, False) for kind in (BOX, FRAME, ELLIPSE, RING)]
+KINDS = [*SHARP, (LINE, False), (LINE, True), (CURVE, False), (CURVE, True), (ROUNDED, False)]
 NAMES = [f"{SHAPES[kind]}{' round' * rounded}" for kind, rounded in KINDS]
 every_kind = pytest.mark.parametrize("kind, rounded", KINDS, ids=NAMES)
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
-from shapes import FINE, INK, SIDE, WHITE, along_piece, enclosed, letter, loop_about, outline, paper, parts, path, pieces, scattered
+from shapes import FINE, INK, SIDE, WHITE, along_piece, enclosed, loop_about, outline, paper, path, pieces, scattered
 
 from imggen_core import strokes
 from imggen_core.kit import images, training
@@ -152,10 +152,12 @@ def test_slopes_are_the_central_differences_of_the_pixels():
     for k in range(j.shape[1]):
         moves = torch.zeros(j.shape[1])
         moves[k] = h
-        shake = lambda sign: replace(
-            d,
-            points=d.points + sign * moves[:n].view(-1, 2),  # noqa: B023
-            colour=d.colour.index_add(0, own, sign * moves[n:].view(-1, 3)),  # noqa: B023
+        shake = (
+            lambda sign: replace(
+                d,
+                points=d.points + sign * moves[:n].view(-1, 2),  # noqa: B023
+                colour=d.colour.index_add(0, own, sign * moves[n:].view(-1, 3)),  # noqa: B023
+            )
         )
         wanted = (canvas(outlines.with_boxes(shake(1))) - canvas(outlines.with_boxes(shake(-1)))) / (2 * h)
         assert np.abs(j[:, k] - wanted).max() < 0.03 and np.abs(j[:, k] - wanted).sum() < 0.02 * np.abs(wanted).sum() + 0.01, k
@@ -407,7 +409,8 @@ def test_adapting_never_raises_the_cost(seed):
 def drawn(*shapes: str, side=48) -> torch.Tensor:
     """SVG elements, drawn by CairoSVG on white; 64 units are the side."""
     ground = '<rect width="64" height="64" fill="#fff"/>'
-    return cairo(f'<svg xmlns="http://www.w3.org/2000/svg" width="{side}" height="{side}" viewBox="0 0 64 64">{ground}{"".join(shapes)}</svg>')
+    size = f'width="{side}" height="{side}" viewBox="0 0 64 64"'
+    return cairo(f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{ground}{"".join(shapes)}</svg>')
 
 
 FLAT = {
@@ -415,10 +418,12 @@ FLAT = {
     "a disc": (['<circle cx="30" cy="33" r="17" fill="#c33"/>'], 1),
     "three apart": (['<circle cx="14" cy="15" r="9" fill="#c33"/>', '<rect x="30" y="6" width="27" height="17" fill="#264"/>',
                      '<path d="M10 58 L34 30 L58 57 Z" fill="#c33"/>'], 3),
-    "two that touch": (['<rect x="6" y="9" width="26" height="44" fill="#c33"/>', '<rect x="32" y="9" width="24" height="44" fill="#264"/>'], 2),
+    "two that touch": (['<rect x="6" y="9" width="26" height="44" fill="#c33"/>',
+                        '<rect x="32" y="9" width="24" height="44" fill="#264"/>'], 2),
     "one on another": (['<circle cx="32" cy="32" r="25" fill="#fb2"/>', '<rect x="20" y="22" width="21" height="17" fill="#222"/>'], 2),
     "a hole": (['<path d="M6 8 H58 V56 H6 Z M20 20 V44 H44 V20 Z" fill="#264"/>'], 1),
-    "in the hole a disc": (['<path d="M6 8 H58 V56 H6 Z M16 18 V48 H48 V18 Z" fill="#264"/>', '<circle cx="32" cy="32" r="9" fill="#c33"/>'], 2),
+    "in the hole a disc": (['<path d="M6 8 H58 V56 H6 Z M16 18 V48 H48 V18 Z" fill="#264"/>',
+                            '<circle cx="32" cy="32" r="9" fill="#c33"/>'], 2),
 }  # fmt: skip
 
 
@@ -501,7 +506,8 @@ def test_shapes_that_save_less_than_they_cost_go_the_least_first():
 
 # ---- whole fits ------------------------------------------------------------------------------------------------------
 
-STAR = " ".join(f"{32 + r * np.sin(k * np.pi / 5):.2f},{32 - r * np.cos(k * np.pi / 5):.2f}" for k in range(10) for r in [11 if k % 2 else 26])
+TIPS = [(k * np.pi / 5, 11 if k % 2 else 26) for k in range(10)]
+STAR = " ".join(f"{32 + r * np.sin(a):.2f},{32 - r * np.cos(a):.2f}" for a, r in TIPS)
 FITTED = {
     "a letter with a hole": '<path d="M12 56 L28 8 L36 8 L52 56 L44 56 L40 44 L24 44 L20 56 Z M26 37 L38 37 L32 18 Z" fill="#246"/>',
     "an ellipse on its side": '<ellipse cx="32" cy="32" rx="25" ry="13" transform="rotate(30 32 32)" fill="#d62"/>',
