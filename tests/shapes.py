@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from imggen_core.tracing.drawing import BOX, CURVE, ELLIPSE, FRAME, FREE, LINE, RING, ROUNDED, Drawing, blank, insert, one
+from imggen_core.tracing.drawing import BOX, CURVE, ELLIPSE, FRAME, FREE, LINE, PARTS, RING, ROUNDED, Drawing, blank, insert, one
 from imggen_core.tracing.drawing import KINDS as SHAPES
+from imggen_core.tracing.outlines import Outline, as_shape
 
 SIDE, FINE = 40, 8  # of the small pictures, and the points per pixel and axis of the supersampled reference
-KINDS = [(BOX, False), (FRAME, False), (ELLIPSE, False), (RING, False), (LINE, False), (LINE, True), (CURVE, False), (CURVE, True), (ROUNDED, False)]
+SHARP = [(kind, False) for kind in (BOX, FRAME, ELLIPSE, RING)]
+KINDS = [*SHARP, (LINE, False), (LINE, True), (CURVE, False), (CURVE, True), (ROUNDED, False)]
 NAMES = [f"{SHAPES[kind]}{' round' * rounded}" for kind, rounded in KINDS]
 every_kind = pytest.mark.parametrize("kind, rounded", KINDS, ids=NAMES)
 
@@ -90,8 +92,66 @@ def scattered() -> Drawing:
 
 
 def same(a: Drawing, b: Drawing) -> bool:
-    return all(torch.equal(getattr(a, name), getattr(b, name)) for name in ("background", "kind", "shape", "colour", "round"))
+    return all(torch.equal(getattr(a, name), getattr(b, name)) for name in PARTS)
 
 
 def noise(*size) -> torch.Tensor:
     return torch.rand(3, *size, generator=torch.Generator().manual_seed(0))
+
+
+# ---- paths -----------------------------------------------------------------------------------------------------------
+
+
+def outline(*loops) -> Outline:
+    """Of loops of (x, y, whether it goes through the point)."""
+    points, knot = [[p[:2] for p in loop] for loop in loops], [[p[2] for p in loop] for loop in loops]
+    loop = np.repeat(np.arange(len(loops)), [len(p) for p in points])
+    return Outline(np.concatenate(points).astype(np.float32).astype(float), loop, np.concatenate(knot).astype(bool))
+
+
+def path(*loops, colour=INK, on: Drawing | None = None) -> Drawing:
+    """A drawing with one path, of loops as in `outline`."""
+    return as_shape(paper(ground=WHITE) if on is None else on, outline(*loops), torch.as_tensor(colour))
+
+
+def loop_about(chance: np.random.Generator, centre, radius: float, n=7, pulled=0.5, least=0.6) -> list[tuple]:
+    """A random loop around a point, which it never crosses: n points, the share `pulled` of which only pull."""
+    angle = (np.arange(n) + chance.uniform(-0.25, 0.25, n)) * 2 * np.pi / n
+    far = radius * chance.uniform(least, 1, n)
+    return [(centre[0] + r * np.cos(a), centre[1] + r * np.sin(a), chance.random() >= pulled) for a, r in zip(angle, far, strict=True)]
+
+
+def pieces(o: Outline) -> list[list[np.ndarray]]:
+    """The lines [2,2] and quadratic curves [3,2] of each loop, by TrueType's rule: between two points that pull lies one in the middle."""
+    out = []
+    for n in np.unique(o.loop):
+        p, on = o.points[o.loop == n], o.knot[o.loop == n]
+        full = []
+        for k in range(len(p)):
+            full.append((p[k], on[k]))
+            if not on[k] and not on[(k + 1) % len(p)]:
+                full.append(((p[k] + p[(k + 1) % len(p)]) / 2, True))
+        first = next(k for k, (_, through) in enumerate(full) if through)
+        full = full[first:] + full[: first + 1]
+        stops = [k for k, (_, through) in enumerate(full) if through]
+        out.append([np.array([q for q, _ in full[a : b + 1]]) for a, b in zip(stops, stops[1:], strict=False)])
+    return out
+
+
+def along_piece(piece: np.ndarray, n=24) -> np.ndarray:
+    """n points along a line or curve, the last left out."""
+    t = np.arange(n)[:, None] / n
+    return (1 - t) * piece[0] + t * piece[1] if len(piece) == 2 else (1 - t) ** 2 * piece[0] + 2 * t * (1 - t) * piece[1] + t * t * piece[2]
+
+
+def enclosed(o: Outline) -> float:
+    """The area, signed, in closed form: of the polygon through the ends, and ⅔ of the triangle of each curve."""
+    cross = lambda a, b: a[0] * b[1] - a[1] * b[0]
+    flat = [piece for loop in pieces(o) for piece in loop]
+    return sum(cross(q[0], q[-1]) / 2 + (cross(q[1] - q[0], q[2] - q[0]) / 3 if len(q) == 3 else 0) for q in flat)
+
+
+def letter(on: Drawing | None = None) -> Drawing:
+    """A path like a letter: straight sides, a round back, and a hole."""
+    outer = [(8, 6, 1), (22, 6, 1), (34, 6, 0), (34, 20, 0), (34, 34, 0), (22, 34, 1), (8, 34, 1)]
+    return path(outer, [(14, 12, 1), (14, 28, 1), (28, 28, 0), (28, 12, 0)], on=on)

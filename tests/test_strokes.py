@@ -9,23 +9,28 @@ import sys
 import time
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from pathlib import Path
 
 import drawings
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from scipy.spatial import cKDTree
 from shapes import (
     FINE,
+    INK,
     SIDE,
     WHITE,
     alone,
     along,
     drawing,
     every_kind,
+    letter,
     noise,
     paper,
     parts,
+    path,
     same,
     scattered,
     shape,
@@ -38,7 +43,7 @@ from imggen_core.kit.settings import ROOT, InputError
 from imggen_core.strokes import StrokeDrawing, Target, render
 from imggen_core.tracing import edits, finishing, judge, tiles, welding
 from imggen_core.tracing.document import cairo, elements, to_svg
-from imggen_core.tracing.drawing import BOX, CURVE, ELLIPSE, FRAME, FREE, LINE, RING, ROUNDED, Drawing, insert, one, pick
+from imggen_core.tracing.drawing import BOX, CURVE, ELLIPSE, FRAME, FREE, LINE, PATH, RING, ROUNDED, Drawing, insert, one, pick
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +83,7 @@ def supersampled(kind: int, numbers, width: float, rounded: bool) -> np.ndarray:
 # ---- coverage --------------------------------------------------------------------------------------------------------
 
 WORST = {BOX: 1e-5, FRAME: 1e-5, ROUNDED: 0.08, ELLIPSE: 0.05, RING: 0.1, LINE: 0.1, CURVE: 0.13}  # of any pixel
-TOTAL = {BOX: 1e-5, FRAME: 1e-5, ROUNDED: 0.005, ELLIPSE: 0.005, RING: 0.02, LINE: 0.02, CURVE: 0.03}  # of all errors, as a share of the ink
+TOTAL = {BOX: 1e-5, FRAME: 1e-5, ROUNDED: 0.005, ELLIPSE: 0.005, RING: 0.02, LINE: 0.02, CURVE: 0.03}  # all, as a share of the ink
 
 
 @every_kind
@@ -322,8 +327,8 @@ def test_shapes_that_are_not_one_stay():
 SMALL = {
     "blank": (torch.ones(3, 20, 30), 0, 99),
     "one pixel": (torch.tensor([0.2, 0.4, 0.6]).view(3, 1, 1), 0, 99),
-    "one pixel wide": (noise(40, 1), 12, 10),
-    "one pixel high": (noise(1, 40), 12, 10),
+    "one pixel wide": (noise(40, 1), 30, 18),
+    "one pixel high": (noise(1, 40), 30, 18),
     "one colour": (torch.tensor([0.2, 0.4, 0.6]).view(3, 1, 1).expand(3, 17, 15).contiguous(), 0, 99),
     "noise": (noise(24, 24), 40, 9),
     "a slope of grey": (torch.linspace(0, 1, 24).expand(3, 24, 24).contiguous(), 24, 25),
@@ -383,7 +388,7 @@ def test_the_same_seed_ends_bit_identical():
 
 FIGURES = {"width", "height", "psnr_db", "svg_psnr_db", "svg_psnr_4x_db", "bicubic_4x_db", "gain_over_bicubic_4x_db", "primitives",
            "useless_elements", "svg_bytes", "seconds", "cpu_seconds", "cpu_seconds_to_30_db", "cpu_seconds_to_40_db"}  # fmt: skip
-ONE_TURN = 6  # stages
+ONE_TURN = 8  # stages
 LITTLE = parts((BOX, [6, 6, 40, 20], 0), (LINE, [6, 52, 53, 26], 2), (RING, [28, 40, 12, 9], 2), (CURVE, [3, 58, 30, 20, 58, 58], 1.5))
 
 
@@ -429,6 +434,7 @@ def test_a_picture_as_target_has_no_truth_at_4x_and_what_is_not_reached_is_null(
     results = json.loads((tmp_path / "run/results.json").read_text())
     nulls = {name for name, value in results.items() if value is None}
     assert set(results) == FIGURES
+    assert results["svg_psnr_db"] < 40 and f"PSNR {results['svg_psnr_db']:.1f} dB" in (tmp_path / "run/log.txt").read_text()
     assert nulls == {"svg_psnr_4x_db", "bicubic_4x_db", "gain_over_bicubic_4x_db", "cpu_seconds_to_30_db", "cpu_seconds_to_40_db"}
 
 
@@ -448,29 +454,37 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("stage", [1, 3, 5])
-def test_a_fit_interrupted_between_stages_ends_bit_identical(run, uninterrupted, stage, monkeypatch):
-    target, folder, whole = uninterrupted
-    begun = 0
+@pytest.fixture(scope="module")
+def outlined(tmp_path_factory):
+    """The same with a target that ends as outlines."""
+    folder = tmp_path_factory.mktemp("outlined")
+    (folder / "filled.svg").write_text(to_svg(path([(4, 27, 1), (15, 3, 1), (28, 24, 1)], on=paper(32, 32, WHITE))))
+    whole = Run("strokes", folder=folder / "run", device="cpu", precision="float32", quiet=True)
+    return str(folder / "filled.svg"), folder / "run", strokes.train(whole, target=str(folder / "filled.svg"), turns=1).drawing()
 
-    def dies(self, *given, picture=Run.picture, **named):
-        nonlocal begun
-        begun += 1
-        if begun == stage + 1:
-            raise Killed
-        return picture(self, *given, **named)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Run, "picture", dies)
+@pytest.mark.parametrize("kind", ["uninterrupted", "outlined"])
+def test_a_fit_interrupted_between_any_two_stages_ends_bit_identical(run, request, kind, monkeypatch):
+    target, folder, whole = request.getfixturevalue(kind)
+    assert (whole.kind == PATH).any() == (kind == "outlined")
+    stages = []
+
+    def one_step(self, n, steps=Run.steps):
+        for begun, step in enumerate(steps(self, n)):
+            if begun:
+                raise Killed  # after the first step of each run
+            stages.append(step)
+            yield step
+
+    monkeypatch.setattr(Run, "steps", one_step)
+    for _ in range(ONE_TURN - 1):
         with pytest.raises(Killed):
             strokes.train(run("broken", save_seconds=0), target=target, turns=1)
-    done = []
-    with monkeypatch.context() as patch:
-        patch.setattr(Run, "picture", lambda self, *given, picture=Run.picture, **named: done.append(1) or picture(self, *given, **named))
-        resumed = strokes.train(run("broken"), target=target, turns=1)
-    assert len(done) == ONE_TURN - stage  # nothing was done twice
+    resumed = strokes.train(run("broken", save_seconds=0), target=target, turns=1)
+    assert stages == list(range(ONE_TURN))  # nothing was left out or done twice
     assert same(whole, resumed.drawing())
-    assert (folder / "quick.svg").read_text() == run("broken").path("quick.svg").read_text()
+    file = Path(target).name
+    assert (folder / file).read_text() == run("broken").path(file).read_text()
 
 
 KILLED = """
@@ -497,6 +511,15 @@ def test_a_killed_process_is_resumed_to_the_same_drawing(run, uninterrupted, tmp
 
 
 # ---- the model -------------------------------------------------------------------------------------------------------
+
+
+def with_paths() -> Drawing:
+    """A letter between other shapes, and a second path, of one loop."""
+    d = paper(60, 48, WHITE)
+    triangle = path([(41, 9, 1), (57, 30, 1), (36, 35, 0)], colour=(0.9, 0.3, 0.1), on=d)
+    for new in (one(d, BOX, [3, 3, 30, 40], 0, torch.tensor([0.8, 0.9, 0.6])), letter(d), triangle, one(d, RING, [40, 30, 12, 9], 2, INK)):
+        d = insert(d, new)
+    return d
 
 
 @pytest.fixture
@@ -550,6 +573,52 @@ def test_at_a_larger_scale_it_is_drawn_anew(model):
     assert large.shape == (3, 270, 405)
     assert images.psnr(large, cairo(to_svg(scattered()), 3)) > 36
     assert images.psnr(large.unfold(1, 3, 3).unfold(2, 3, 3).mean((3, 4)), model.sample(1, 0)[0]) > 36
+
+
+def test_a_model_with_paths_comes_back_from_its_folder(tmp_path):
+    d = with_paths()
+    zoo.save(StrokeDrawing.of(d, "data/curves.svg"), tmp_path / "kept", "> a card")
+    for kept in (zoo.load(tmp_path / "kept"), StrokeDrawing.from_pretrained(tmp_path / "kept")):
+        assert same(kept.drawing(), d) and to_svg(kept.drawing()) == to_svg(d)
+        assert torch.equal(kept.sample(2, 5, wobble=1.0), StrokeDrawing.of(d).sample(2, 5, wobble=1.0))
+
+
+def test_the_controls_of_a_drawing_with_paths_do_what_they_say():
+    d = with_paths()
+    model = StrokeDrawing.of(d)
+    assert torch.equal(model.sample()[0], render(d)) and model.sample_svg() == to_svg(d)
+    for k in range(5):
+        assert torch.equal(model.sample(strokes=k)[0], render(pick(d, slice(0, k))))
+        assert model.sample_svg(strokes=k) == to_svg(pick(d, slice(0, k)))
+    twice = model.sample(scale=2)[0]
+    assert twice.shape == (3, 96, 120) and images.psnr(twice, cairo(to_svg(d), 2)) > 36
+    assert images.psnr(twice.unfold(1, 2, 2).unfold(2, 2, 2).mean((3, 4)), render(d)) > 36
+
+
+def test_a_hand_that_slips_moves_a_path_as_a_whole():
+    d = with_paths()
+    model = StrokeDrawing.of(d)
+    (slipped,) = model.drawings(1, 3, 0, strokes=4, wobble=2.0, scale=3)
+    moves = slipped.points / 3 - d.points
+    assert torch.equal(slipped.knots, d.knots) and moves.norm(dim=1).min() > 0.1
+    for i in (1, 2):
+        assert (moves[d.knots[:, 0] == i] - moves[d.knots[:, 0] == i][0]).abs().max() < 1e-4
+    assert not torch.allclose(moves[0], moves[-1], atol=0.1)  # each on its own
+    own = [slipped.points[d.knots[:, 0] == i] for i in (1, 2)]
+    corners = torch.stack([torch.cat([p.amin(0), p.amax(0)]) for p in own])
+    assert torch.equal(slipped.shape[1:3, :4], corners)
+    given = {"strokes": 3, "wobble": 2.0, "scale": 2}
+    assert images.psnr(cairo(model.sample_svg(3, 1, **given)), model.sample(1, 3, first=1, **given)[0]) > 36
+    assert not torch.equal(model.sample(1, 3, **given), model.sample(1, 4, **given))
+
+
+def test_a_model_that_was_saved_before_there_were_paths_still_loads(model, tmp_path):
+    zoo.save(model, tmp_path / "old", "> a card")
+    weights, config = tmp_path / "old/model.safetensors", tmp_path / "old/config.json"
+    save_file({name: v for name, v in load_file(weights).items() if name not in ("points", "knots")}, weights, {"format": "pt"})
+    config.write_text(json.dumps({name: v for name, v in json.loads(config.read_text()).items() if name != "points"}))
+    for old in (zoo.load(tmp_path / "old"), StrokeDrawing.from_pretrained(tmp_path / "old")):
+        assert same(old.drawing(), scattered())
 
 
 @pytest.mark.parametrize("given", [{"strokes": 7}, {"wobble": -1}, {"scale": 9}, {"strokes": "many"}, {"stroke": 3}], ids=str)
