@@ -209,5 +209,3 @@ def test_welded_strokes_meet_in_one_point_whichever_ends_they_are(f, g):
 
 
 # ---- the judge -------------------------------------------------------------------------------------------------------
-
-

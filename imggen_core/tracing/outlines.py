@@ -250,15 +250,15 @@ def refine_outlines(d: Drawing, target: Target, solver, steps: int = 10, least: 
 # The file
 
 
-def path_data(o: Outline, places: int = 2) -> str:
-    """The outline as the `d` of an SVG path: relative, `places` decimals; T where the control point is the last one mirrored."""
+def path_data(o: Outline) -> str:
+    """The outline as the `d` of an SVG path: relative, two decimals; T where the control point is the last one mirrored."""
     words, before, after = [], *o.neighbours()
     pen = np.zeros(2)
 
     def put(letter: str, *points: np.ndarray) -> None:
         nonlocal pen
-        steps = [np.round(p - pen, places) for p in points]
-        words.append(letter + " ".join(f"{v + 0.0:.{places}f}".rstrip("0").rstrip(".") for step in steps for v in step))
+        steps = [np.round(p - pen, 2) for p in points]
+        words.append(letter + " ".join(f"{v + 0.0:.2f}".rstrip("0").rstrip(".") for step in steps for v in step))
         pen = pen + steps[-1]
 
     for n in np.unique(o.loop):

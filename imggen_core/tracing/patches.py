@@ -59,16 +59,16 @@ def spread(group: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, np.ndarray
     """Each pixel given to the group whose colour, at the nearest pure pixel, is nearest to its own: groups [H,W], those colours [3,H,W]."""
     group, colour = group.copy(), np.where(group > 0, image, np.nan)
     while (group == 0).any():
-        best, label_, pure = np.full(group.shape, np.inf), group.copy(), colour.copy()
+        best, given, pure = np.full(group.shape, np.inf), group.copy(), colour.copy()
         for dy in (-1, 0, 1):
             for dx in (-1, 0, 1):
                 g, c = shifted(group, dy, dx), shifted(colour, dy, dx)
                 off = np.where(g > 0, np.abs(c - image).sum(0) + 0.01 * (abs(dy) + abs(dx)), np.inf)
                 better = (group == 0) & (off < best)
-                best[better], label_[better], pure[:, better] = off[better], g[better], c[:, better]
-        if (label_ == group).all():
+                best[better], given[better], pure[:, better] = off[better], g[better], c[:, better]
+        if (given == group).all():
             break
-        group, colour = label_, pure
+        group, colour = given, pure
     return group, colour
 
 
