@@ -451,6 +451,8 @@ def main() -> None:
         warnings.simplefilter("ignore")
     try:
         status = app(pair_up(sys.argv[1:]), prog_name="imggen", standalone_mode=False)
+        if status == 130:  # how Typer hands on a Ctrl-C
+            raise KeyboardInterrupt
         sys.exit(status if isinstance(status, int) else 0)
     except (KeyboardInterrupt, Stopped, typer.Abort) as stop:
         message, status = str(stop) if isinstance(stop, Stopped) else "stopped", 130

@@ -456,3 +456,19 @@ def test_full_disk_is_one_clear_line():
 
 def test_unforeseen_error_is_one_line_too():
     assert cli.verdict(KeyError("a\nb")) == ("KeyError: 'a\\nb' (IMGGEN_DEBUG=1 shows where)", 1)
+
+
+def test_ctrl_c_is_said_in_every_command(monkeypatch, capfd):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    def left(status):
+        raise SystemExit(status)
+
+    monkeypatch.setattr(cli, "examine", interrupted)
+    monkeypatch.setattr(sys, "argv", ["imggen", "doctor"])
+    monkeypatch.setattr(os, "_exit", left)
+    monkeypatch.setattr(signal, "signal", lambda *given: None)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 130 and "imggen: stopped" in capfd.readouterr().err
