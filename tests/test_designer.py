@@ -151,7 +151,7 @@ def test_many_designs_take_bounded_memory(small, monkeypatch):
 @pytest.mark.parametrize("wrong, part", [
     ({"goal": "buy"}, "sell"), ({"format": "flyer"}, "poster, card, banner"), ({"tone": 1.5}, "tone"), ({"tone": math.nan}, "tone"),
     ({"guidance": -1}, "guidance"), ({"guidance": 9}, "guidance"), ({"steps": 0}, "steps"), ({"steps": 2.5}, "steps"),
-    ({"n": 0}, "n=0"), ({"n": 10**6}, "n=1000000"), ({"n": 2.0}, "n=2.0"), ({"mood": 1}, "mood")])  # fmt: skip
+    ({"n": 0}, "n=0"), ({"n": 10**6}, "n=1000000"), ({"n": 2.5}, "n=2.5"), ({"mood": 1}, "mood")])  # fmt: skip
 def test_what_cannot_be_asked_gets_one_line(wrong, part):
     model = de.Designer(size=64, widths=(8, 16))
     with pytest.raises(InputError, match=part) as error:

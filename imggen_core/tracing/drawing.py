@@ -30,6 +30,9 @@ FREE = torch.tensor(
 )  # which ones a kind has
 
 
+PARTS = ("background", "kind", "shape", "colour", "round", "points", "knots")  # of a drawing, beside its size
+
+
 @dataclass(eq=False)
 class Drawing:
     """N shapes on a background, bottom first: `kind` [N] long, `shape` [N,7] in pixels, `colour` [N,3] in [0,1], `round` [N] bool
@@ -170,7 +173,7 @@ class Easel:
         self.drawing = d
 
     def state_dict(self) -> dict:
-        return {name: getattr(self.drawing, name) for name in ("background", "kind", "shape", "colour", "round", "points", "knots")}
+        return {name: getattr(self.drawing, name) for name in PARTS}
 
     def load_state_dict(self, state: dict) -> None:
         self.drawing = replace(self.drawing, **{name: value.cpu() for name, value in state.items()})

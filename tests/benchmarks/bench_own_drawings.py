@@ -15,8 +15,9 @@ from statistics import median
 
 import pytest
 import torch
+from PIL import Image
 
-from imggen_core.kit import images, show, svg, targets
+from imggen_core.kit import images, settings, show, svg, targets
 from imggen_core.kit.images import psnr
 from imggen_core.kit.settings import ROOT
 
@@ -60,6 +61,16 @@ def row(file: Path, size: int, folder: Path) -> dict:
     return out | {"v. 4x dB": psnr(large, targets.target(file, (4 * width, 4 * height))), "v. s": time.monotonic() - begun}
 
 
+def compared(folders: list[Path], side: int = 150, across: int = 4) -> Image.Image:
+    """All drawings as one picture, each beside its fit and what vtracer made of it, drawn anew at `side` pixels."""
+    page = Image.new("RGB", (across * (3 * side + 16), -(-len(folders) // across) * (side + 8)), "#999999")
+    for n, folder in enumerate(folders):
+        for k, file in enumerate((HERE / f"{folder.name}.svg", folder / f"{folder.name}.svg", folder / "vtracer.svg")):
+            picture = images.to_pil(targets.target(file, side))
+            page.paste(picture, (n % across * (3 * side + 16) + k * (side + 2), n // across * (side + 8)))
+    return page
+
+
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("size", SIZES)
 def test_drawings_of_other_people(size, tmp_path):
@@ -67,6 +78,10 @@ def test_drawings_of_other_people(size, tmp_path):
     for file in sorted(HERE.glob("*.svg")):
         rows.append(row(file, size, tmp_path / file.stem))
         print("\n", show.table(rows[-1:]), sep="", flush=True)
+    page = settings.RUNS / f"drawings-of-others-{size}.png"
+    page.parent.mkdir(exist_ok=True)
+    compared([tmp_path / file.stem for file in sorted(HERE.glob("*.svg"))]).save(page)
+    print(f"truth, fit and vtracer's, side by side: {page}")
     print("", show.table(rows, f"{size} pixels, one thread, one run"), sep="\n")
     count = lambda good: f"{sum(map(good, rows))} of {len(rows)}"
     print("at least 35 dB:", count(lambda r: r.get("dB", 0) >= 35))
