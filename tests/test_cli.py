@@ -1,7 +1,9 @@
 """The command line, run as a person runs it: what it does, what it refuses in one line, and that a stopped run leaves nothing."""
 
+import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -214,10 +216,17 @@ def test_train_runs_in_several_processes_and_keeps_the_model(model):
     assert (model / "model.safetensors").exists()
 
 
+def free_port() -> int:
+    """A port below those that the system hands out by itself, so that no other connection takes it meanwhile."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no free port")
+
+
 def test_two_machines_end_with_the_weights_of_two_processes(course, model, out):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     before, command = set(course.root.glob("runs/*")), course.command("train", "demo", "-p", "steps", 6, *MACHINES[:3])
     machines = [
         subprocess.Popen(
@@ -226,7 +235,7 @@ def test_two_machines_end_with_the_weights_of_two_processes(course, model, out):
         )
         for rank in "01"
     ]  # fmt: skip
-    (first, _), (second, wrong) = (machine.communicate(timeout=120) for machine in machines)
+    (first, _), (second, wrong) = (machine.communicate(timeout=240) for machine in machines)
     assert [machine.returncode for machine in machines] == [0, 0], wrong
     one, two = (load_file(folder / "model.safetensors") for folder in (model, out / "model"))
     assert torch.equal(one["level"], two["level"]) and one["level"] != 0.6

@@ -534,6 +534,6 @@ def test_an_outline_takes_the_place_of_strokes_only_where_that_is_cheaper():
     d = paper(48, 48, WHITE)
     rough = insert(d, one(d, ELLIPSE, [24, 24, 14, 14], 0, torch.tensor([0.9, 0.65, 0.04])))
     end = fitter.outlines(rough)
-    assert (end.kind == PATH).all() and fitter.cost(end) < fitter.cost(rough)
+    assert (end.kind == PATH).all() and knots.cost(end, fitter.target, strokes.SOLVER) < knots.cost(rough, fitter.target, strokes.SOLVER)
     assert fitter.outlines(end) is end and fitter.unless_outlined(None, end) is end  # it is good enough: no stage for strokes touches it
     assert fitter.outlines(d, above=0) is d  # a drawing of no shapes has none to be taken the place of
