@@ -1,7 +1,7 @@
 """Chapter 02 on drawings of other people: icons, flags, emoji and charts at 64, 128 and 256 pixels, beside what vtracer makes of them.
 
 make bench, or: python -m pytest -s -o addopts= -o python_files=bench_*.py tests/benchmarks/bench_own_drawings.py
-BENCH_SIZES="128" takes one size, BENCH_DRAWINGS=DIR other drawings. Nothing was tuned on those here (drawings_of_others/README.md).
+BENCH_SIZES="128" takes one size, BENCH_DRAWINGS=DIR other drawings. What the fit was tuned on: drawings_of_others/README.md.
 """
 
 import json
