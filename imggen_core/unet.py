@@ -91,7 +91,7 @@ class UNet(nn.Module, PyTorchModelHubMixin, Sampler):
     Four levels down and up (Ronneberger et al. 2015); `size`: longer side of the pictures it was trained on, which `read` keeps to.
     """
 
-    def __init__(self, width: Width = 16, colours: Width = len(designs.COLOURS), skips: Skips = (1, 2, 3, 4), size: Square = 64):
+    def __init__(self, width: Width = 16, colours: int = len(designs.COLOURS), skips: Skips = (1, 2, 3, 4), size: Square = 64):
         width = Whole(1, 4096).read("width", width)
         super().__init__()
         channels = [width * 2**level for level in range(5)]

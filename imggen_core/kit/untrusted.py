@@ -50,7 +50,8 @@ def read_json(path: Path):
         raise ValueError("is nested too deep") from None
     level = [value]
     for _ in range(DEPTH + 1):
-        level = [inner for outer in level if isinstance(outer, dict | list) for inner in (outer.values() if isinstance(outer, dict) else outer)]
+        lists = [outer.values() if isinstance(outer, dict) else outer for outer in level if isinstance(outer, dict | list)]
+        level = [inner for outer in lists for inner in outer]
     if level:
         raise ValueError("is nested too deep")
     return value

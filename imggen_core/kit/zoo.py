@@ -8,8 +8,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, get_type_hints
 
-from . import files, parameters, settings, untrusted
-from .parameters import Parameter, one_line
+from . import files, settings, untrusted
+from .parameters import Flag, Line, Parameter, Real, Whole, like, noted, one_line
 from .settings import InputError, nearest
 
 if TYPE_CHECKING:
@@ -167,15 +167,18 @@ def arguments(folder: Path, cls: type) -> dict:
         if values.get("width", 0) * values.get("height", 0) > images.PIXELS:
             raise InputError(f"{values['width']} x {values['height']} is more than the {images.PIXELS:,} pixels that are drawn")
         return values
-    except InputError as error:
+    except (InputError, TypeError) as error:
         raise InputError(f"{folder / CONFIG}: {error} — restore the folder or train the model again") from None
+
+
+PLAIN = {int: Whole(), float: Real(), bool: Flag(), str: Line()}
 
 
 def schema_of(cls: type) -> dict[str, Parameter]:
     """What the arguments of a class's constructor may be: by their annotations, or else like their defaults."""
     hints = get_type_hints(cls.__init__, include_extras=True)
     _, *own = inspect.signature(cls.__init__).parameters.values()
-    return {p.name: parameters.noted(hints.get(p.name)) or parameters.like(p.default) for p in own}
+    return {p.name: noted(hints.get(p.name)) or PLAIN.get(hints.get(p.name)) or like(p.default) for p in own}
 
 
 KEPT_AS = {"torch.float32": ("F32", "F16", "BF16"), "torch.int64": ("I64",), "torch.bool": ("BOOL",)}  # where it ships as half the bytes
