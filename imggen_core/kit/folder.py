@@ -17,6 +17,8 @@ def claim(folder: Path, chapter: str, scale: str, parameters: dict) -> None:
     for a folder that holds other files and no run.
     """
     path = Path(folder) / PARAMS
+    if path.parent.is_dir():
+        files.refuse_links(folder)
     here = json.loads(json.dumps({"chapter": chapter, "scale": scale, "parameters": parameters}))  # as it will be read: lists, no tuples
     there = read(path) if path.exists() else None
     if there is None:
@@ -41,7 +43,7 @@ def read(path: Path) -> dict:
         found = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(found["chapter"], str) and isinstance(found["scale"], str) and isinstance(found["parameters"], dict):
             return found
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         pass
     raise InputError(f"{shown(path)}: damaged, or no run's — name another folder (--out), or delete this one")
 
