@@ -35,6 +35,8 @@ def claim(folder: Path, chapter: str, scale: str, parameters: dict) -> contextli
     files and no run, and for one in which another process trains.
     """
     folder = Path(folder)
+    if folder.is_dir():
+        files.refuse_links(folder)
     here = json.loads(json.dumps({"chapter": chapter, "scale": scale, "parameters": parameters}))  # as it will be read: lists, no tuples
     merge(folder, here)  # nothing is written where it does not fit
     with writing(folder):
@@ -68,7 +70,7 @@ def read(path: Path) -> dict:
         found = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(found["chapter"], str) and isinstance(found["scale"], str) and isinstance(found["parameters"], dict):
             return found
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         pass
     raise InputError(f"{shown(path)}: damaged, or no run's — name another folder (--out), or delete this one")
 

@@ -243,44 +243,45 @@ def psnr(a, b) -> float:
 def folder(path: str | os.PathLike, image_size: int | tuple[int, int] | None = None) -> Dataset:
     """All pictures below the folder `path`, in the order of their names, as a data set of [3,H,W] tensors.
 
-    What is no picture by its first bytes is left out; a file that turns out to be damaged when its turn comes is stood in for by the next
-    good one. Both are said in a line and kept in `skipped`; InputError only if no file is left.
+    What is no picture by its first bytes, and a link that leads out of the folder, is left out; a file that turns out to be damaged when
+    its turn comes is stood in for by the next good one. Both are said in a line and kept in `skipped`; InputError only if no file is left.
     """
     from torch.utils.data import Dataset
 
-    root = Path(path).expanduser()
+    root = files.typed(path)
     if not root.is_dir():
         raise InputError(f"{path}: {'is a file' if root.exists() else 'no such folder'} — give the path of a folder of pictures")
-    found = sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    found = sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES and (file.is_symlink() or file.is_file()))
     if not found:
         raise InputError(f"{path}: no pictures in this folder — give one with {', '.join(sorted(SUFFIXES))} files")
-    files = [file for file in found if _opens(file)]
-    if not files:
+    good = [file for file in found if (not file.is_symlink() or files.inside(file, root)) and _opens(file)]
+    if not good:
         raise InputError(f"{path}: none of its {len(found)} files is a picture that can be read — give another folder")
 
     class Pictures(Dataset):
         def __len__(self) -> int:
-            return len(files)
+            return len(good)
 
         def __getitem__(self, index: int) -> Tensor:
-            number = range(len(files))[index]
-            for file in files[number:] + files[:number]:
+            number = range(len(good))[index]
+            for file in good[number:] + good[:number]:
                 if file not in self.skipped:
                     try:
                         return open_image(file, image_size)
                     except InputError as error:
                         self.skipped.append(file)
-                        print(f"skipped: {error} ({len(self.skipped)} of {len(found)} files in {path})", flush=True)
+                        _say(f"skipped: {error} ({len(self.skipped)} of {len(found)} files in {path})")
             raise InputError(f"{path}: none of its {len(found)} files is a picture that can be read — give another folder")
 
     pictures = Pictures()
-    pictures.files, pictures.skipped = files, sorted(set(found) - set(files))
+    pictures.files, pictures.skipped = good, sorted(set(found) - set(good))
     if pictures.skipped:
-        print(
-            f"skipped: {len(pictures.skipped)} of {len(found)} files in {path} are no pictures, {pictures.skipped[0].name} is one",
-            flush=True,
-        )
+        _say(f"skipped: {len(pictures.skipped)} of {len(found)} files in {path} are no pictures in it, {pictures.skipped[0].name} is one")
     return pictures
+
+
+def _say(text: str) -> None:
+    print(files.printable(text), flush=True)
 
 
 def _opens(path: Path) -> bool:

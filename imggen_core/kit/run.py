@@ -115,6 +115,7 @@ class Run:
     def say(self, text: str) -> None:
         """Print a line, and keep it in log.txt."""
         if self.main:
+            text = files.printable(text)
             print(text, flush=True)
             self._log_lines.append(text)
             self._flush()
