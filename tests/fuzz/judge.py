@@ -17,6 +17,7 @@ SECONDS, MEGABYTES, LINE = 10, 2048, 200  # processor time, memory at its peak, 
 
 FORBIDDEN = {"pickle.find_class": "unpickles", "socket.connect": "connects to", "socket.getaddrinfo": "looks up", "os.system": "runs"}
 CHANGES = {"os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "shutil.rmtree"}
+CACHE = os.path.realpath(Path(__file__).parents[2] / "data" / "cache")  # what the worlds have drawn before
 seen: list[str] = []  # what the audit hook has to say of the input that is being tried
 inside: Path | None = None  # where that input may write
 
@@ -31,7 +32,7 @@ def audit(event: str, details: tuple) -> None:
         paths = details[:1] if event == "open" else details[1:2] if event in ("os.link", "os.symlink") else details[:2]
         for path in [path for path in paths if isinstance(path, (str, bytes))]:
             real = os.path.realpath(os.fsdecode(path))
-            if not Path(real).is_relative_to(inside) and not real.startswith(("/dev/null", "/proc/self")):
+            if not Path(real).is_relative_to(inside) and not real.startswith(("/dev/null", "/proc/self", CACHE)):
                 seen.append(f"{event} writes outside of the folder that was named: {real[-150:]}")
 
 

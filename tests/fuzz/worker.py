@@ -1,6 +1,7 @@
 """The process that inputs are tried in, one after the other: a line `[kind, seed, number]` in, a line with what came of it out."""
 
 import faulthandler
+import importlib
 import json
 import os
 import sys
@@ -13,11 +14,13 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     import imggen_core.cli  # noqa: F401
-    from fuzz import judge
+    from fuzz import KINDS, judge
     from imggen_core.kit import zoo
 
     for name in zoo.models():  # what takes seconds to import is no input's fault
         zoo.load(name).sample(1)
+    for kind in KINDS:
+        importlib.import_module(f"fuzz.{kind}").seeds()
     try:
         import resource
 
