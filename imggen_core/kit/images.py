@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import numbers
 import os
@@ -35,7 +36,7 @@ PUBLIC = {
 def is_picture(path: Path) -> bool:
     """Whether the file at `path` begins like one of FORMATS."""
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS):
+        with warnings.catch_warnings(action="ignore"), _silent(), Image.open(path, formats=FORMATS):
             return True
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return path.suffix.lower() in SUFFIXES
@@ -46,12 +47,22 @@ def open_image(path: str | os.PathLike, image_size: int | tuple[int, int] | None
 
     `image_size` as in `targets.target`. InputError if the file is missing, empty, damaged, too large or of another kind.
     """
-    name, size = str(path), parse_size(image_size)
+    size = parse_size(image_size)
+    pixels = decode(path)
+    import torch  # late: a refusal need not wait for it
+
+    image = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+    return image if size is None else fit(image, size)
+
+
+def decode(path: str | os.PathLike) -> np.ndarray:
+    """`open_image` at the native size and without torch: float32 [H,W,3] in [0,1]."""
+    name = str(path)
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(find(path), formats=FORMATS) as picture:
+        with warnings.catch_warnings(action="ignore"), _silent(), Image.open(find(path), formats=FORMATS) as picture:
             if math.prod(picture.size) > FILE_PIXELS:
                 raise Image.DecompressionBombError
-            pixels = _as_float(ImageOps.exif_transpose(picture))
+            return _as_float(ImageOps.exif_transpose(picture))
     except UnidentifiedImageError:
         empty = find(path).stat().st_size == 0
         what = "is empty" if empty else "is not a picture that can be read"
@@ -65,10 +76,19 @@ def open_image(path: str | os.PathLike, image_size: int | tuple[int, int] | None
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
         reason = " ".join(str(error).split())[:120].rstrip(".")
         raise InputError(f"{name}: is damaged ({reason}) — save it again") from None
-    import torch  # late: a refusal need not wait for it
 
-    image = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
-    return image if size is None else fit(image, size)
+
+@contextlib.contextmanager
+def _silent():
+    """Nothing reaches the screen: libtiff writes there of what is wrong with a file, beside the error that says it."""
+    with open(os.devnull, "w") as nowhere:
+        kept = os.dup(2)
+        try:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def parse_size(image_size) -> int | tuple[int, int] | None:
@@ -120,10 +140,7 @@ def fit(image: Tensor, size: int | tuple[int, int]) -> Tensor:
     import torch
     from torch.nn.functional import interpolate
 
-    height, width = image.shape[1:]
-    box = size if isinstance(size, tuple) else (size, size)
-    ratio = min(box[0] / width, box[1] / height)
-    inside = max(1, round(height * ratio)), max(1, round(width * ratio))
+    inside = fitted(*image.shape[1:], size)
     image = interpolate(image[None], inside, mode="bicubic", antialias=True)[0].clamp(0, 1)
     if not isinstance(size, tuple) or inside == (size[1], size[0]):
         return image
@@ -131,6 +148,13 @@ def fit(image: Tensor, size: int | tuple[int, int]) -> Tensor:
     top, left = (size[1] - inside[0]) // 2, (size[0] - inside[1]) // 2
     canvas[:, top : top + inside[0], left : left + inside[1]] = image
     return canvas
+
+
+def fitted(height: int, width: int, size: int | tuple[int, int]) -> tuple[int, int]:
+    """Height and width of a picture that is resized as `fit` does, without the white around it."""
+    box = size if isinstance(size, tuple) else (size, size)
+    ratio = min(box[0] / width, box[1] / height)
+    return max(1, round(height * ratio)), max(1, round(width * ratio))
 
 
 def as_array(image) -> np.ndarray:
@@ -287,7 +311,7 @@ def _say(text: str) -> None:
 def _opens(path: Path) -> bool:
     """Whether the header of the file at `path` is that of a picture, of a size that is read."""
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as picture:
+        with warnings.catch_warnings(action="ignore"), _silent(), Image.open(path, formats=FORMATS) as picture:
             return math.prod(picture.size) <= FILE_PIXELS
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False

@@ -24,6 +24,10 @@ from typing import Annotated, Any
 from .settings import ROOT, InputError, nearest, parse
 
 
+FLOAT32 = 3.4e38  # the largest number that a network computes with
+SIDES = 16, 4096  # a picture's shortest and longest side that chapters work with, in pixels
+
+
 class Parameter:
     """What a value may be. `meaning`: one line for the learner; `unit`: what a number counts or measures ("" for a bare number)."""
 
@@ -87,7 +91,13 @@ class Number(Parameter):
 
 @dataclass(frozen=True)
 class Real(Number):
-    """A finite number."""
+    """A finite number that a float32 can hold."""
+
+    def read(self, name: str, value: Any) -> float:
+        number = super().read(name, value)
+        if abs(number) > FLOAT32:
+            raise InputError(f"{name}={one_line(value)}: is more than a float32 can hold — give {self.wants}")
+        return number
 
 
 @dataclass(frozen=True)
@@ -236,7 +246,10 @@ class PictureFile(Parameter):
     def look(self, name: str, values: dict) -> None:
         from . import targets
 
-        targets.target(ROOT / values[name], values.get(self.size))
+        height, width = targets.read(ROOT / values[name], values.get(self.size))[1]
+        if min(height, width) < SIDES[0] or max(height, width) > SIDES[1]:
+            raise InputError(f"{values[name]}: is {width} × {height} pixels, and each side must be {SIDES[0]} to {SIDES[1]:,} — "
+                             f"give another picture, or its size with {self.size}=…")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -244,12 +257,14 @@ class PictureSize(Parameter):
     """The longer side of a picture in pixels, both sides as "320x200", or none for its own size."""
 
     meaning: str = ""
-    wants = 'the longer side in pixels, both sides ("320x200"), or none for its own size'
+    wants = f'the longer side in pixels, both sides ("320x200"), each from {SIDES[0]} to {SIDES[1]}, or none for its own size'
 
     def read(self, name: str, value: Any) -> Any:
         from . import images
 
-        images.parse_size(value)
+        size = images.parse_size(value)
+        if size is not None and min(size if isinstance(size, tuple) else (size,)) < SIDES[0]:
+            raise self.wrong(name, value)
         return value
 
 
@@ -272,7 +287,7 @@ LearningRate = Annotated[float, Real(0, math.inf, "how far one step moves the we
 Decay = Annotated[float, Real(0, 1, "what share of the averaged weights stays at each step", below=True)]
 Share = Annotated[float, Real(0, 1, "a share of the whole")]
 Count = Annotated[int, Whole(1, 10**7, "how many of them are used", "samples")]
-Pixels = Annotated[int, Whole(16, 2048, "the side of a picture", "pixels")]
+Pixels = Annotated[int, Whole(*SIDES, "the side of a picture", "pixels")]
 Square = Annotated[int, Whole(1, 2048, "the side of a model's square pictures", "pixels")]
 Side = Annotated[int, Whole(1, 4096, "a side of a model's pictures", "pixels")]
 Width = Annotated[int, Whole(1, 4096, "channels of the first level", "channels")]

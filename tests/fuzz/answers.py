@@ -22,24 +22,11 @@ class Strange:
     __len__ = __bool__ = __float__ = __iter__ = __repr__
 
 
-class Endless:
-    """An object that can be iterated over for ever."""
-
-    def __iter__(self):
-        return itertools.count()
-
-    def __len__(self):
-        return 2**62
-
-    def __repr__(self):
-        return "x\n" * 10_000
-
-
 class Named(dict):
     shape, dtype, ndim = (2, 3), "float", 2
 
 
-ANSWERS = """None | ... | NotImplemented | True | 0 | -1 | 10**5000 | 1e308 | nan | inf | 1j | "" | "a\\nb" * 5000 | b"x" | [] | () | {} | set() | [[]] | [None] * 3 | {1: 2} | object() | Strange() | Endless() | Named()
+ANSWERS = """None | ... | NotImplemented | True | 0 | -1 | 10**5000 | 1e308 | nan | inf | 1j | "" | "a\\nb" * 5000 | b"x" | [] | () | {} | set() | [[]] | [None] * 3 | {1: 2} | object() | Strange() | Named()
     | Strange | len | print | math | torch | torch.nn | (lambda: 0) | itertools.count() | iter([1]) | (x for x in itertools.count()) | range(10**15) | Exception("x") | Exception | slice(1) | memoryview(b"12")
     | torch.tensor(3) | torch.tensor(nan) | torch.zeros(0) | torch.zeros(2, 3) | torch.zeros(2, 3).double() | torch.zeros(3, 2).int() | torch.full((2, 3), nan) | torch.full((2, 3), inf) | torch.zeros(2, 3) + 1j
     | torch.zeros(2, 3, device="meta") | torch.zeros(2, 3).to_sparse() | torch.zeros(1).expand(2**40) | torch.zeros(1).expand(2, 3) | torch.zeros(2, 3, requires_grad=True) | torch.nn.Parameter(torch.zeros(2, 3))
@@ -102,7 +89,7 @@ def feed(data: dict) -> None:
     from imggen_core.kit.checks import agrees_with, check, holds
 
     names = {"np": np, "torch": torch, "Image": Image, "nan": math.nan, "inf": math.inf}
-    names |= {thing.__name__: thing for thing in (math, itertools, Strange, Endless, Named, stop, forever, own_tail, warn, spoiled)}
+    names |= {thing.__name__: thing for thing in (math, itertools, Strange, Named, stop, forever, own_tail, warn, spoiled)}
     head = f"def answer({data['arguments']}):\n    arguments = {'x' if data['arguments'].startswith('*') else '(x,)' if 'x' in data['arguments'] else '()'}\n"
     exec(head + f"    given = globals\n    return {data['answer']}\n", names)
     right = {"a tensor": lambda x: torch.zeros(2, 3), "a batch": lambda x: torch.rand(4, 3, 5, 5), "an array": lambda x: np.zeros((2, 3)), "a number": lambda x: 0.5,

@@ -45,7 +45,7 @@ def feed(data: dict) -> None:
         return
     words = cli.pair_up(["run", chapter, *(word for name, value in data["pairs"] for word in ("-p", name, value))])
     values = cli.chosen(chapter, schema, defaults, data["scale"], [word for word in words[2:] if word != "-p"])
-    folder.claim(Path("run"), chapter, data["scale"], values)
+    folder.claim(Path("run"), chapter, data["scale"], values).close()
     assert folder.read(Path("run/params.json"))["parameters"] == values
     train = getattr(importlib.import_module(f"imggen_core.{chapter}"), "train", None)
     if train:

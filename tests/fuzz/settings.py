@@ -51,7 +51,6 @@ def feed(data: dict) -> None:
             for scale in settings.SCALES:
                 cli.chosen(name, schema, defaults, scale, [])
         settings.choose_precision(settings.choose_device("auto"), "auto")
-        settings.seed_everything(settings.course("seed", "0"))
     finally:
         settings.ROOT = kept
         settings.sections.cache_clear(), settings.chapters.cache_clear()

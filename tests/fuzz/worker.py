@@ -10,7 +10,7 @@ ROOM = 6 << 30  # bytes of address space beyond what this process has once every
 
 
 def main() -> None:
-    faulthandler.enable()  # says where a hang was, when the campaign ends it
+    faulthandler.enable(os.fdopen(os.dup(2), "w"))  # says where a hang was, when the campaign ends it
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     import imggen_core.cli  # noqa: F401
