@@ -115,10 +115,13 @@ def load(name_or_path) -> "torch.nn.Module":
 def fingerprint(name_or_path) -> str:
     """A number that changes when a model's weights or its configuration do."""
     folder, found = find(name_or_path), hashlib.sha256()
-    for name in (CONFIG, WEIGHTS):
-        with untrusted.ordinary(folder / name, untrusted.WEIGHTS_BYTES) as file:
-            while block := file.read(1 << 20):
-                found.update(block)
+    for path in (folder / CONFIG, folder / WEIGHTS):
+        try:
+            with untrusted.ordinary(path, untrusted.WEIGHTS_BYTES) as file:
+                while block := file.read(1 << 20):
+                    found.update(block)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: {getattr(error, 'strerror', None) or error} — restore the folder or train the model again") from None
     return found.hexdigest()[:16]
 
 
