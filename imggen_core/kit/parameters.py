@@ -287,7 +287,7 @@ LearningRate = Annotated[float, Real(0, math.inf, "how far one step moves the we
 Decay = Annotated[float, Real(0, 1, "what share of the averaged weights stays at each step", below=True)]
 Share = Annotated[float, Real(0, 1, "a share of the whole")]
 Count = Annotated[int, Whole(1, 10**7, "how many of them are used", "samples")]
-Pixels = Annotated[int, Whole(*SIDES, "the side of a picture", "pixels")]
+Pixels = Annotated[int, Whole(SIDES[0], 2048, "the side of a picture", "pixels")]
 Square = Annotated[int, Whole(1, 2048, "the side of a model's square pictures", "pixels")]
 Side = Annotated[int, Whole(1, 4096, "a side of a model's pictures", "pixels")]
 Width = Annotated[int, Whole(1, 4096, "channels of the first level", "channels")]
