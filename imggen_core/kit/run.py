@@ -20,6 +20,7 @@ import os
 import re
 import shutil
 import time
+from itertools import islice
 from pathlib import Path
 from types import MethodType
 
@@ -36,7 +37,7 @@ from .folder import DYING, WRITER, claim, hold, writing
 from .history import Clock, History, keep_file, number, read_rows
 from .progress import bar
 from .settings import InputError
-from .state import Randomness, random_state, read_state, set_random_state, unpack_state, write_state
+from .state import Randomness, checked, random_state, read_state, set_random_state, unpack_state, write_state
 
 FLUSH_SECONDS = 2.0  # history.csv and log.txt are at most this much behind
 
@@ -272,8 +273,8 @@ class Run:
         at, data_random = self._position["at"], self._get_data_random()
         with self._data_random:
             iterator = iter(loader)
-            for _ in range(begun):
-                next(iterator)
+            for _ in islice(iterator, begun):
+                pass
         if self._saved:
             self._resume()
         length = len(loader) if hasattr(loader, "__len__") else None
@@ -559,15 +560,19 @@ class Run:
                     shutil.rmtree(leftover, ignore_errors=True)
                 for path in sorted(folder.glob("step-*"), reverse=True):
                     try:
-                        found = read_state(path)
+                        header, data = read_state(path)
+                        found = checked(unpack_state(header, data, self.device))
                         break
-                    except (OSError, ValueError, KeyError, TypeError) as error:
-                        self.say(f"{path}: damaged ({error}) — going back to the state before it, or to the beginning if there is none")
+                    except Exception as error:  # what somebody else wrote can be wrong in any way
+                        reason = " ".join(str(error).split())[:120] or type(error).__name__
+                        self.say(f"{path}: damaged ({reason}) — going back to the state before it, or to the beginning if there is none")
                         shutil.rmtree(path, ignore_errors=True)
         if not self._share(found is not None):
             return None
-        header, data = found if self.main else (None, b"")
-        return unpack_state(self._share(header), self._share_bytes(data), self.device)
+        if not self.main:
+            header, data = None, b""
+        shared = self._share(header), self._share_bytes(data)
+        return found if self.main else unpack_state(*shared, self.device)
 
     def _restore(self, index: int) -> None:
         """Give the object prepared as number `index` its saved state, if there is one."""

@@ -65,6 +65,26 @@ def unpack_state(skeleton: dict, data: bytes, device: torch.device | str = "cpu"
     return unpack(skeleton, load(data), device)
 
 
+FORM = {"step": int, "loop": int, "done": bool, "position": dict, "history_rows": int, "clock": list, "losses": int,
+        "loss_sum": torch.Tensor | None, "random": list, "data_random": dict, "objects": list}  # fmt: skip
+
+
+def checked(body: dict) -> dict:
+    """`body`, if a run can go on from it; an error of any kind says what it lacks."""
+    for name, kind in FORM.items():
+        if not isinstance(body[name], kind) or kind is int and not 0 <= body[name] < 2**53:
+            raise ValueError(f"{name} is no such thing")
+    if any(type(value) is not int or value < 0 for value in body["position"].values()):
+        raise ValueError("its position is none")
+    wall, cpu = map(float, body["clock"])
+    with Randomness(0):
+        for blob in body["random"] + body["data_random"]["global"]:
+            set_random_state(blob)
+    for state in body["data_random"]["loaders"]:
+        torch.Generator().set_state(state)
+    return body
+
+
 def digest(value) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 

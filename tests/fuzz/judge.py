@@ -81,10 +81,12 @@ def tried(kind: str, seed: int, number: int) -> dict:
 def what_is_wrong(error: BaseException | None, screen: "Screen") -> list[str]:
     """What is wrong with an error, and with what was written on the screen."""
     from imggen_core import cli
+    from imggen_core.kit import files
 
     wrong = []
     if error is not None:
         line, status = cli.verdict(error) if isinstance(error, Exception) else (repr(error), 1)
+        line = cli.fitted(files.printable(line))  # as it comes on the screen
         if status != 2:
             wrong.append("".join(traceback.format_exception(error))[-4000:])
         elif "\n" in line or "\r" in line or not line.isprintable():

@@ -34,10 +34,8 @@ def text(random, kind) -> str:
 
 
 def feed(data: dict) -> None:
-    import torch  # noqa: F401
-
     from imggen_core import cli
-    from imggen_core.kit import folder
+    from imggen_core.kit import folder, parameters
 
     chapter = data["chapter"]
     defaults, schema = chapters()[chapter]
@@ -48,20 +46,5 @@ def feed(data: dict) -> None:
     folder.claim(Path("run"), chapter, data["scale"], values).close()
     assert folder.read(Path("run/params.json"))["parameters"] == values
     train = getattr(importlib.import_module(f"imggen_core.{chapter}"), "train", None)
-    if train:
-        own = cli.schema_of_train(chapter)
-        try:
-            train(Touched(), **{name: value for name, value in values.items() if name in own})
-        except Reached:
-            pass
-
-
-class Reached(Exception):
-    """The training has begun: it took all of its parameters."""
-
-
-class Touched:
-    """A run that ends the training at its first use."""
-
-    def __getattr__(self, name):
-        raise Reached(name)
+    for name, kind in parameters.of(train).items() if train else ():
+        assert name not in values or kind.read(name, values[name]) == values[name], name

@@ -44,12 +44,11 @@ def mutate(random, seed: dict[str, bytes]) -> dict:
 
 
 def spoil_state(random, state):
-    """The state with an entry of one of its dicts changed, as a value of any kind in any place would mostly be no state at all."""
-    if random.random() < 0.5:
-        return spoil_value(random, state)
+    """The state with one of its entries spoiled. What the objects in it hold is left: that it fits is for the objects to see."""
     state = json.loads(json.dumps(state))
     pair = random.choice(state["dict"])
-    pair[1] = random.choice([anything(random), {"dict": []}, {"tuple": [1]}, {"tensor": "x", "layout": "plain", "on": "cpu"}, [], -1, 10**9])
+    others = [anything(random), {"dict": []}, {"tuple": [1]}, {"tensor": "x", "layout": "plain", "on": "cpu"}, [], -1, 10**9]
+    pair[1] = random.choice(others + ([spoil_value(random, pair[1])] * 7 if pair[0] != "objects" else []))
     return state
 
 
