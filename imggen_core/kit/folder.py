@@ -122,16 +122,16 @@ def busy(folder: Path, path: Path, pid: int | None, host: str, age: float, soft:
     """The one line for a folder that another process holds."""
     where = shown(folder)
     if pid is None:
-        return f"{where}: another process trains here — wait for it or end it, or name another folder (--out)"
+        return f"{where}: another process is at work here — wait for it or end it, or name another folder (--out)"
     since = f"for {age:.0f} s" if age < 90 else f"for {age / 60:.0f} min" if age < 5400 else f"for {age / 3600:.1f} hours"
-    if host != socket.gethostname() and soft:
-        return (f"{where}: process {pid} of the machine {host} has trained here {since}; this disk does not tell whether it still runs "
-                f"— end it there, or, if it is gone, delete {shown(path)}")  # fmt: skip
-    if host != socket.gethostname():
-        return f"{where}: process {pid} of the machine {host} has trained here {since} — end it there, or name another folder (--out)"
-    if dying:
+    there = "" if host == socket.gethostname() else f" of the machine {host}"
+    if there and soft:
+        return (f"{where}: process {pid}{there} has been at work here {since}; this disk does not tell whether it still is — end it there, "
+                f"or, if it is gone, delete {shown(path)}")  # fmt: skip
+    if dying and not there:
         return f"{where}: process {pid} of a command that was killed still writes here — end it (kill -9 {pid}), then give the same again"
-    return f"{where}: process {pid} trains here, {since} — wait for it, end it (kill {pid}), or name another folder (--out)"
+    end = f"end it (kill {pid})" if not there else "end it there"
+    return f"{where}: process {pid}{there} has been at work here {since} — wait for it, {end}, or name another folder (--out)"
 
 
 @contextlib.contextmanager
@@ -139,11 +139,14 @@ def writing(folder: Path) -> Iterator[None]:
     """Turn a full or read-only disk into one line about `folder`."""
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            full = Path(error.filename) if isinstance(error.filename, str) else folder
-            raise InputError(f"{folder if full.is_relative_to(folder) else full}: the disk is full — free some space and run the same again, it goes on from the last "
+    except Exception as error:
+        number, name = getattr(error, "errno", None), getattr(error, "filename", None)
+        if type(error).__name__ == "SafetensorError" and "os error 28" in str(error):
+            number = errno.ENOSPC  # it writes files by itself
+        if number in (errno.ENOSPC, errno.EDQUOT):
+            full = name if isinstance(name, str) and not Path(name).is_relative_to(folder) else folder
+            raise InputError(f"{full}: the disk is full — free some space and run the same again, it goes on from the last "
                              "saved state") from None  # fmt: skip
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            raise InputError(f"{error.filename or folder}: cannot be written ({error.strerror}) — give another folder") from None
+        if number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EEXIST):
+            raise InputError(f"{name or folder}: cannot be written ({error.strerror}) — give another folder") from None
         raise
