@@ -231,7 +231,7 @@ def paint(d: Drawing, corners: Tensor, t: Tensor, i: Tensor, cover: Tensor, laye
     canvas, under = d.background[None, :, None].expand(len(corners), 3, TILE * TILE), []
     for m in levels:
         below, c = canvas[t[m]], cover[m][:, None]
-        under.append(below)
+        under += [below] if layers else []
         canvas = canvas.index_copy(0, t[m], below * (1 - c) + c * d.colour[i[m]][:, :, None])
     if not layers:
         return canvas
@@ -250,7 +250,8 @@ def render(d: Drawing) -> Tensor:
     for corners in tile_corners(d.width, d.height).split(1024):
         t, i = pairs(d, corners)
         x, y = pixel_centres(corners)
-        out.append(paint(d, corners, t, i, coverage(d, i, x[t], y[t])))
+        cover = [coverage(d, i[some], x[t[some]], y[t[some]]) for some in torch.arange(len(t)).split(8192)]  # bounds the memory
+        out.append(paint(d, corners, t, i, torch.cat(cover)))
     return from_tiles(torch.cat(out), d.width, d.height)
 
 # %% ../nbs/02_strokes.ipynb #9d8e98e7

@@ -132,7 +132,7 @@ def bounds(d: Drawing) -> Tensor:
     return torch.stack([x.amin(1) - slack, y.amin(1) - slack, x.amax(1) + slack, y.amax(1) + slack], 1)
 
 
-REACH, AREA, WAY = 1 << 15, 1 << 25, 1 << 20  # pixels: of a number, of the boxes of all shapes together, of all outlines' lengths
+REACH, AREA, WAY = 1 << 15, 1 << 25, 1 << 18  # pixels: of a number, of the boxes of all shapes together, of all outlines' lengths
 
 
 def drawable(d: Drawing) -> Drawing:
@@ -148,10 +148,10 @@ def drawable(d: Drawing) -> Drawing:
     }
     for name, good in right.items():
         if not good:
-            raise InputError(f"{name}: holds what no drawing can — restore the file, or fit the drawing again")
+            raise InputError(f"{name}: holds what no drawing can")
     way = (d.points.diff(dim=0).norm(dim=1) * (of[1:] == of[:-1])).sum()
     if (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(1).sum() > AREA or way > WAY:
-        raise InputError("its shapes are too many, and too large, to be drawn — restore the file, or fit the drawing again")
+        raise InputError("its shapes are too many, and too large, to be drawn")
     return d
 
 
