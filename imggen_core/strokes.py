@@ -33,12 +33,12 @@ from .tracing import contours, edits, finishing, judge, regions
 from .tracing.document import cairo, elements, to_svg
 from imggen_core.tracing.drawing import (
     BOX, COLUMNS, CURVE, ELLIPSE, FRAME, FREE, LINE, NUMBERS, PATH, RING, ROUNDED, Drawing, Easel, blank, bounds, crop_of,
-    drawable, insert, mask_of, meets, numbers_in, pick,
+    insert, mask_of, meets, numbers_in, pick,
 )  # fmt: skip
 from .tracing.edits import Edit
 from .tracing.knots import cost
 from .tracing.nearest import ellipse_distance, nearest_t, unit
-from .tracing.outlines import cover_paths, with_boxes
+from .tracing.outlines import cover_paths, drawable, with_boxes
 from .tracing.regions import Region, Trial, background_of
 from .tracing.tiles import TILE, Target, from_tiles, pairs, pixel_centres, tile_corners, tiles_of
 from .tracing.trace import trace
