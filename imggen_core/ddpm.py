@@ -232,7 +232,7 @@ class ResidualBlock(nn.Module):
 class Attention(nn.Module):
     """softmax(QKᵀ/√d)V of the pixels of [B,C,H,W] over themselves, or over tokens [B,K,context]; added to what came in.
 
-    On a CPU it is written out, which is faster there than the fused kernel.
+    On a CPU it is written out, which is faster there than the fused kernel, up to 1024 pixels: beyond them its memory would not do.
     """
 
     def __init__(self, channels: int, context: int | None = None, heads: int = 4):
@@ -246,7 +246,7 @@ class Attention(nn.Module):
         pixels = self.norm(x).flatten(2).transpose(1, 2)  # [B,HW,C]
         q = self.q(pixels).unflatten(2, (self.heads, -1)).transpose(1, 2)  # [B,heads,HW,d]
         k, v = self.kv(pixels if tokens is None else tokens).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        if x.device.type == "cpu":
+        if x.device.type == "cpu" and pixels.shape[1] <= 1024:
             found = (q @ k.transpose(2, 3) * q.shape[-1] ** -0.5).softmax(-1) @ v
         else:
             found = F.scaled_dot_product_attention(q, k, v)

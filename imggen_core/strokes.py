@@ -33,12 +33,12 @@ from .tracing import contours, edits, finishing, judge, regions
 from .tracing.document import cairo, elements, to_svg
 from imggen_core.tracing.drawing import (
     BOX, COLUMNS, CURVE, ELLIPSE, FRAME, FREE, LINE, NUMBERS, PATH, RING, ROUNDED, Drawing, Easel, blank, bounds, crop_of,
-    drawable, insert, mask_of, meets, numbers_in, pick,
+    insert, mask_of, meets, numbers_in, pick,
 )  # fmt: skip
 from .tracing.edits import Edit
 from .tracing.knots import cost
 from .tracing.nearest import ellipse_distance, nearest_t, unit
-from .tracing.outlines import cover_paths, with_boxes
+from .tracing.outlines import cover_paths, drawable, with_boxes
 from .tracing.regions import Region, Trial, background_of
 from .tracing.tiles import TILE, Target, from_tiles, pairs, pixel_centres, tile_corners, tiles_of
 from .tracing.trace import trace
@@ -231,7 +231,7 @@ def paint(d: Drawing, corners: Tensor, t: Tensor, i: Tensor, cover: Tensor, laye
     canvas, under = d.background[None, :, None].expand(len(corners), 3, TILE * TILE), []
     for m in levels:
         below, c = canvas[t[m]], cover[m][:, None]
-        under.append(below)
+        under += [below] if layers else []
         canvas = canvas.index_copy(0, t[m], below * (1 - c) + c * d.colour[i[m]][:, :, None])
     if not layers:
         return canvas
@@ -250,7 +250,8 @@ def render(d: Drawing) -> Tensor:
     for corners in tile_corners(d.width, d.height).split(1024):
         t, i = pairs(d, corners)
         x, y = pixel_centres(corners)
-        out.append(paint(d, corners, t, i, coverage(d, i, x[t], y[t])))
+        cover = [coverage(d, i[some], x[t[some]], y[t[some]]) for some in torch.arange(len(t)).split(8192)]  # bounds the memory
+        out.append(paint(d, corners, t, i, torch.cat(cover)))
     return from_tiles(torch.cat(out), d.width, d.height)
 
 # %% ../nbs/02_strokes.ipynb #9d8e98e7

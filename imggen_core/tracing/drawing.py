@@ -11,8 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..kit.settings import InputError
-
 BOX, FRAME, ELLIPSE, RING, LINE, CURVE, ROUNDED, PATH = range(8)
 KINDS = ("box", "frame", "ellipse", "ring", "line", "curve", "rounded box", "path")
 NUMBERS = 7  # of a shape; the last is the stroke's width
@@ -130,29 +128,6 @@ def bounds(d: Drawing) -> Tensor:
     y = torch.where(oval, torch.stack([s[:, 1] - s[:, 3], s[:, 1] + s[:, 3], s[:, 1]], 1), y)
     slack = s[:, 6] / 2 + 1
     return torch.stack([x.amin(1) - slack, y.amin(1) - slack, x.amax(1) + slack, y.amax(1) + slack], 1)
-
-
-REACH, AREA, WAY = 1 << 15, 1 << 25, 1 << 20  # pixels: of a number, of the boxes of all shapes together, of all outlines' lengths
-
-
-def drawable(d: Drawing) -> Drawing:
-    """`d`, which may be from anybody, if it can be drawn in bounded time and memory; InputError names the part that is not so."""
-    paths, of = d.kind == PATH, d.knots[:, 0]
-    boxes = bounds(d).clamp(min=0).minimum(torch.tensor([d.width, d.height]).repeat(2))
-    right = {
-        "kind": ((d.kind >= 0) & (d.kind < len(KINDS))).all(),
-        "colour": ((d.colour >= 0) & (d.colour <= 1)).all() and ((d.background >= 0) & (d.background <= 1)).all(),
-        "shape": (d.shape.abs() <= REACH).all() and (d.shape[:, 6] >= 0).all(),
-        "points": (d.points.abs() <= REACH).all() and len(d.points) == len(d.knots),
-        "knots": ((of >= 0) & (of < len(d))).all() and paths[of.clamp(0, len(d) - 1)].all() and len(of.unique()) == paths.sum(),
-    }
-    for name, good in right.items():
-        if not good:
-            raise InputError(f"{name}: holds what no drawing can — restore the file, or fit the drawing again")
-    way = (d.points.diff(dim=0).norm(dim=1) * (of[1:] == of[:-1])).sum()
-    if (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(1).sum() > AREA or way > WAY:
-        raise InputError("its shapes are too many, and too large, to be drawn — restore the file, or fit the drawing again")
-    return d
 
 
 def meets(a: Tensor, b: Tensor) -> Tensor:
