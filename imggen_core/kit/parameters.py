@@ -25,7 +25,7 @@ from .settings import ROOT, InputError, nearest, parse
 
 
 FLOAT32 = 3.4e38  # the largest number that a network computes with
-SIDES = 16, 4096  # a picture's shortest and longest side that chapters work with, in pixels
+SHORTER, LONGER = 4, (16, 4096)  # pixels: what a picture's shorter side has at least, and its longer side, for a chapter to work with it
 
 
 class Parameter:
@@ -235,9 +235,9 @@ class PictureFile(Parameter):
         from . import targets
 
         height, width = targets.read(ROOT / values[name], values.get(self.size))[1]
-        if min(height, width) < SIDES[0] or max(height, width) > SIDES[1]:
-            raise InputError(f"{values[name]}: is {width} × {height} pixels, and each side must be {SIDES[0]} to {SIDES[1]:,} — "
-                             f"give another picture, or its size with {self.size}=…")  # fmt: skip
+        if not sides_fit(height, width):
+            raise InputError(f"{values[name]}: is {width} × {height} pixels, and its longer side must be {LONGER[0]} to {LONGER[1]}, its "
+                             f"shorter {SHORTER} or more — give both sides with {self.size}=WxH, or another picture")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -245,15 +245,19 @@ class PictureSize(Parameter):
     """The longer side of a picture in pixels, both sides as "320x200", or none for its own size."""
 
     meaning: str = ""
-    wants = f'the longer side in pixels, both sides ("320x200"), each from {SIDES[0]} to {SIDES[1]}, or none for its own size'
+    wants = f'the longer side in pixels, from {LONGER[0]} to {LONGER[1]}, both sides ("320x200"), or none for its own size'
 
     def read(self, name: str, value: Any) -> Any:
         from . import images
 
         size = images.parse_size(value)
-        if size is not None and min(size if isinstance(size, tuple) else (size,)) < SIDES[0]:
+        if size is not None and not sides_fit(*(size if isinstance(size, tuple) else (size, size))):
             raise self.wrong(name, value)
         return value
+
+
+def sides_fit(height: int, width: int) -> bool:
+    return SHORTER <= min(height, width) and LONGER[0] <= max(height, width) <= LONGER[1]
 
 
 def one_line(value: Any) -> str:
@@ -275,7 +279,7 @@ LearningRate = Annotated[float, Real(0, math.inf, "how far one step moves the we
 Decay = Annotated[float, Real(0, 1, "what share of the averaged weights stays at each step", below=True)]
 Share = Annotated[float, Real(0, 1, "a share of the whole")]
 Count = Annotated[int, Whole(1, 10**7, "how many of them are used", "samples")]
-Pixels = Annotated[int, Whole(*SIDES, "the side of a picture", "pixels")]
+Pixels = Annotated[int, Whole(*LONGER, "the side of a picture", "pixels")]
 Width = Annotated[int, Whole(1, 4096, "channels of the first level", "channels")]
 Widths = Annotated[tuple, Several(Whole(1, 4096), "channels of each level", "channels")]
 Target = Annotated[str, PictureFile("the picture that is learnt")]
