@@ -96,7 +96,7 @@ class Real(Number):
     def read(self, name: str, value: Any) -> float:
         number = super().read(name, value)
         if abs(number) > FLOAT32:
-            raise InputError(f"{name}={one_line(value)}: is more than a float32 can hold — give {self.wants}")
+            raise InputError(f"{name}={one_line(value)}, more than a float32 can hold: must be {self.wants}")
         return number
 
 
@@ -236,8 +236,8 @@ class PictureFile(Parameter):
 
         height, width = targets.read(ROOT / values[name], values.get(self.size))[1]
         if not sides_fit(height, width):
-            raise InputError(f"{values[name]}: is {width} × {height} pixels, and its longer side must be {LONGER[0]} to {LONGER[1]}, its "
-                             f"shorter {SHORTER} or more — give both sides with {self.size}=WxH, or another picture")  # fmt: skip
+            raise InputError(f"{values[name]}: is {width} × {height} pixels, and the longer side must be {LONGER[0]} to {LONGER[1]}, the "
+                             f"other {SHORTER} or more — give {self.size}=WxH")  # fmt: skip
 
 
 @dataclass(frozen=True)
