@@ -462,7 +462,7 @@ def pair_up(words: list[str]) -> list[str]:
 def check_folder() -> None:
     try:
         os.getcwd()
-    except FileNotFoundError:
+    except OSError:
         raise InputError("the working folder was deleted — go to one that is there: cd") from None
 
 
@@ -510,7 +510,8 @@ def verdict(error: Exception) -> tuple[str, int]:
     """The line and the exit status of an error."""
     if hasattr(error, "format_message"):  # Typer's own: a missing argument, an unknown option or command
         if type(error).__name__ == "NoArgsIsHelpError":
-            print(error.format_message())
+            with contextlib.suppress(OSError):  # nobody reads it: main() sees to that
+                print(error.format_message())
             return "", 2
         options = [option for option in getattr(error, "possibilities", None) or [] if option]
         text = " ".join(error.format_message().split())

@@ -25,7 +25,7 @@ from .settings import ROOT, InputError, nearest, parse
 
 
 FLOAT32 = 3.4e38  # the largest number that a network computes with
-SIDES = 16, 4096  # a picture's shortest and longest side that chapters work with, in pixels
+SHORTER, LONGER = 4, (16, 4096)  # pixels: what a picture's shorter side has at least, and its longer side, for a chapter to work with it
 
 
 class Parameter:
@@ -96,7 +96,7 @@ class Real(Number):
     def read(self, name: str, value: Any) -> float:
         number = super().read(name, value)
         if abs(number) > FLOAT32:
-            raise InputError(f"{name}={one_line(value)}: is more than a float32 can hold — give {self.wants}")
+            raise InputError(f"{name}={one_line(value)}, more than a float32 can hold: must be {self.wants}")
         return number
 
 
@@ -247,9 +247,9 @@ class PictureFile(Parameter):
         from . import targets
 
         height, width = targets.read(ROOT / values[name], values.get(self.size))[1]
-        if min(height, width) < SIDES[0] or max(height, width) > SIDES[1]:
-            raise InputError(f"{values[name]}: is {width} × {height} pixels, and each side must be {SIDES[0]} to {SIDES[1]:,} — "
-                             f"give another picture, or its size with {self.size}=…")  # fmt: skip
+        if not sides_fit(height, width):
+            raise InputError(f"{values[name]}: is {width} × {height} pixels, and the longer side must be {LONGER[0]} to {LONGER[1]}, the "
+                             f"other {SHORTER} or more — give {self.size}=WxH")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -257,15 +257,19 @@ class PictureSize(Parameter):
     """The longer side of a picture in pixels, both sides as "320x200", or none for its own size."""
 
     meaning: str = ""
-    wants = f'the longer side in pixels, both sides ("320x200"), each from {SIDES[0]} to {SIDES[1]}, or none for its own size'
+    wants = f'the longer side in pixels, from {LONGER[0]} to {LONGER[1]}, both sides ("320x200"), or none for its own size'
 
     def read(self, name: str, value: Any) -> Any:
         from . import images
 
         size = images.parse_size(value)
-        if size is not None and min(size if isinstance(size, tuple) else (size,)) < SIDES[0]:
+        if size is not None and not sides_fit(*(size if isinstance(size, tuple) else (size, size))):
             raise self.wrong(name, value)
         return value
+
+
+def sides_fit(height: int, width: int) -> bool:
+    return SHORTER <= min(height, width) and LONGER[0] <= max(height, width) <= LONGER[1]
 
 
 def one_line(value: Any) -> str:
@@ -287,7 +291,7 @@ LearningRate = Annotated[float, Real(0, math.inf, "how far one step moves the we
 Decay = Annotated[float, Real(0, 1, "what share of the averaged weights stays at each step", below=True)]
 Share = Annotated[float, Real(0, 1, "a share of the whole")]
 Count = Annotated[int, Whole(1, 10**7, "how many of them are used", "samples")]
-Pixels = Annotated[int, Whole(SIDES[0], 2048, "the side of a picture", "pixels")]
+Pixels = Annotated[int, Whole(LONGER[0], 2048, "the side of a picture", "pixels")]
 Square = Annotated[int, Whole(1, 2048, "the side of a model's square pictures", "pixels")]
 Side = Annotated[int, Whole(1, 4096, "a side of a model's pictures", "pixels")]
 Width = Annotated[int, Whole(1, 4096, "channels of the first level", "channels")]
