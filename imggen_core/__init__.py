@@ -23,3 +23,8 @@ from .kit.settings import thread_environment
 __version__ = "0.1.0"
 
 os.environ |= thread_environment()  # before torch is imported
+
+if os.environ.get("IMGGEN_COMMAND"):  # started by `imggen run` or `imggen train`: it ends with that command
+    from .kit import processes
+
+    processes.follow()

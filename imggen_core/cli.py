@@ -70,10 +70,10 @@ def run(
     defaults = notebooks.parameters_of(notebook)
     parameters = chosen(chapter, schema_of(chapter, defaults), defaults, scale, p)
     folder = run_folder(chapter, out)
-    claim(folder, chapter, scale, parameters)
     start = time.monotonic()
     try:
-        notebooks.run_notebook(notebook, folder, parameters, scale, timeout, echo=say)
+        with claim(folder, chapter, scale, parameters):
+            notebooks.run_notebook(notebook, folder, parameters, scale, timeout, echo=say)
     except KeyboardInterrupt:
         raise Stopped(f"stopped — to go on: {again('run', chapter, scale, p, folder)}") from None
     closing(chapter, folder, time.monotonic() - start)
@@ -102,14 +102,13 @@ def train(
     defaults = {name: value for name, value in notebooks.parameters_of(notebook).items() if name in schema}
     parameters = chosen(chapter, schema, defaults, scale, p)
     folder = run_folder(chapter, out) if machines.first else None
-    if folder:
-        claim(folder, chapter, scale, parameters)
     if nodes > 1:
         say(f"{chapter} · machine {node_rank} of {nodes} (0 to {nodes - 1}) · they meet at {rendezvous}")
     job = {"chapter": chapter, "scale": scale, "parameters": parameters, "folder": folder and str(folder)}
     start = time.monotonic()
     try:
-        torchrun(job, machines)
+        with claim(folder, chapter, scale, parameters) if folder else contextlib.nullcontext():
+            torchrun(job, machines)
     except KeyboardInterrupt:
         raise Stopped(f"stopped — to go on: {again('train', chapter, scale, p, folder, machines.options)}") from None
     closing(chapter, folder, time.monotonic() - start)

@@ -14,7 +14,6 @@ after the saved step are dropped. What is not given to `prepare` and changes fro
 """
 
 import contextlib
-import errno
 import json
 import math
 import os
@@ -32,9 +31,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
-from . import cards, files, settings, zoo
-from .folder import claim
-from .history import Clock, History, number, read_rows
+from . import cards, files, processes, settings, zoo
+from .folder import DYING, WRITER, claim, hold, writing
+from .history import Clock, History, keep_file, number, read_rows
 from .progress import bar
 from .settings import InputError
 from .state import Randomness, random_state, read_state, set_random_state, unpack_state, write_state
@@ -46,9 +45,10 @@ class Run:
     """One training in one folder; the same folder again goes on where the last saved state stands.
 
     chapter: its name; parameters: what the training depends on (JSON values; kept in params.json and compared when the folder is opened
-    again); folder: default IMGGEN_RUN_DIR, else a fresh one in runs/; scale: default IMGGEN_SCALE, else laptop; accumulate: `step` calls
-    per optimiser step; clip: largest gradient norm; save_seconds: time between saves. Raises InputError for a folder that belongs to
-    another chapter or to other parameters, and when the disk is full.
+    again); folder: default IMGGEN_RUN_DIR, else a fresh one in runs/; no other process can open it while this object is kept; scale:
+    default IMGGEN_SCALE, else laptop; accumulate: `step` calls per optimiser step; clip: largest gradient norm; save_seconds: time
+    between saves. Raises InputError for a folder that belongs to another chapter or to other parameters, or in which another process
+    trains, and when the disk is full.
     """
 
     def __init__(self, chapter: str, parameters: dict | None = None, *, folder=None, scale: str | None = None, device: str = "auto",
@@ -59,6 +59,8 @@ class Run:
         self.device = settings.choose_device(device)
         self.precision = settings.choose_precision(self.device, precision)
         self.rank, self.processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        if "TORCHELASTIC_RUN_ID" in os.environ and not processes.command():
+            processes.end_with(os.getppid())  # the torchrun that a person typed
         if self.processes > 1:
             self._join()
         given = folder or os.environ.get("IMGGEN_RUN_DIR")
@@ -77,8 +79,7 @@ class Run:
         if not quiet:
             self.say(self._first_line())
         self._saved = self._restored = self._choose_state()  # _saved: what to go back to, until its loop is reached
-        count = self._saved["history_rows"] if self._saved else 0
-        rows = self._share(read_rows(self.path("history.csv"), count) if self.main else None)
+        rows = self._share(self._rows() if self.main else None)
         self._history = History(self.path("history.csv"), rows, self.main)
         if self._saved:
             self.count = self._saved["step"]
@@ -131,11 +132,13 @@ class Run:
             self._flush()
 
     def _open_folder(self, parameters: dict) -> None:
-        """Claim the folder, once for all processes: each of them raises what is wrong with it, or that they were not started alike."""
+        """Claim the folder and lock it, once for all processes: each raises what is wrong with it, or that they were not started alike."""
         wrong = None
         if self.main:
             try:
-                claim(self.folder, self.chapter, self.scale, parameters)
+                with claim(self.folder, self.chapter, self.scale, parameters) as held:
+                    held.enter_context(hold(self.folder, WRITER, DYING))
+                    self._held = held.pop_all()  # as long as this run can write
             except InputError as error:
                 wrong = str(error)
         if wrong := self._share(wrong):
@@ -161,18 +164,9 @@ class Run:
         words.append(str(folder.relative_to(settings.ROOT) if folder.is_relative_to(settings.ROOT) else self.folder))
         return " · ".join(words)
 
-    @contextlib.contextmanager
     def _disk(self):
         """Turn a full or read-only disk into one line."""
-        try:
-            yield
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise InputError(f"{self.folder}: the disk is full — free some space and run the same again, it goes on from the last "
-                                 "saved state") from None  # fmt: skip
-            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-                raise InputError(f"{error.filename or self.folder}: cannot be written ({error.strerror}) — give another folder") from None
-            raise
+        return writing(self.folder)
 
     # ------------------------------------------------------------------------------------------------------- the training loop
 
@@ -545,6 +539,7 @@ class Run:
                 "random": self._gather(random_state(self.device)),
                 "data_random": self._position.get("data_random") or self._get_data_random(),
                 "objects": [state_of(self.unwrap(thing)) for thing in self._objects],
+                "history_steps": [row.get("step") for row in self._history.rows],
             }  # fmt: skip
             self._flush()
             if self.main:
@@ -617,6 +612,18 @@ class Run:
                 if isinstance(generator, torch.Generator):
                     found[id(generator)] = generator
         return list(found.values())
+
+    def _rows(self) -> list[dict[str, float]]:
+        """The rows of the history that the saved state knows; says which of them are gone, and keeps the file that lacks them."""
+        if not self._saved:
+            return []
+        path, count = self.path("history.csv"), self._saved["history_rows"]
+        with self._disk():
+            rows, lost = read_rows(path, self._saved.get("history_steps", count))
+            if lost:
+                kept = f"; the file as it was is {keep_file(path).name}" if path.is_file() else ""
+                self.say(f"{path}: {lost} — the training goes on all the same{kept}")
+        return rows
 
     # ------------------------------------------------------------------------------------------------------- several processes
 

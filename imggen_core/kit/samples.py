@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import files, images, progress
 from .files import shown
+from .folder import hold
 from .sampler import Sampler, made
 from .settings import InputError
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 BLOCK = 8  # pictures made at a time: on a CPU larger batches are no faster, and a bar that moves every few seconds is worth having
 SHEET = 4096  # pictures on a sheet, at most
-ABOUT, TABLE = "samples.json", "table.csv"
+ABOUT, TABLE, LOCK = "samples.json", "table.csv", ".lock"
 
 
 @dataclass(frozen=True)
@@ -95,17 +96,19 @@ def write_svg(samples: Samples, path: Path) -> str:
 def write_folder(samples: Samples, folder: Path) -> str:
     """A PNG for each picture, named by its index, and the table; goes on where it was stopped, and with a larger n or another `first`."""
     claim(samples, folder)
-    missing = [block for block in samples.blocks() if not all(file(folder, index).exists() for index in block)]
-    todo = sum(map(len, missing))
-    try:
-        with progress.counted(samples.n, "pictures made", samples.n - todo) as done:
-            for block in missing:
-                for index, picture in zip(block, samples.pictures(block), strict=True):
-                    images.save_image(picture, file(folder, index))
-                done.update(len(block))
-    finally:
-        there = sorted(int(path.stem) for path in folder.glob("*.png") if path.stem.isdecimal())
-        files.write(folder / TABLE, table(samples, there))
+    with hold(folder, LOCK) as held:
+        held.callback((folder / LOCK).unlink, missing_ok=True)
+        missing = [block for block in samples.blocks() if not all(file(folder, index).exists() for index in block)]
+        todo = sum(map(len, missing))
+        try:
+            with progress.counted(samples.n, "pictures made", samples.n - todo) as done:
+                for block in missing:
+                    for index, picture in zip(block, samples.pictures(block), strict=True):
+                        images.save_image(picture, file(folder, index))
+                    done.update(len(block))
+        finally:
+            there = sorted(int(path.stem) for path in folder.glob("*.png") if path.stem.isdecimal())
+            files.write(folder / TABLE, table(samples, there))
     return f"{samples.count} and {TABLE}" + (f", {todo} of them made now" if todo < samples.n else "")
 
 
