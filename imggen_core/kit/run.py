@@ -32,7 +32,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
-from . import cards, files, processes, settings, zoo
+from . import cards, files, processes, settings, untrusted, zoo
 from .folder import DYING, WRITER, claim, hold, writing
 from .history import Clock, History, keep_file, number, read_rows
 from .progress import bar
@@ -127,7 +127,7 @@ class Run:
             with self._disk():
                 path = self.path("results.json")
                 try:
-                    before = dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+                    before = dict(untrusted.read_json(path)) if path.is_file() else {}
                 except (ValueError, TypeError):
                     before = {}  # not what a run wrote
                 files.write(path, json.dumps({**before, **plain(values, finite=True)}, indent=2) + "\n")

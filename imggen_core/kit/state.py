@@ -76,7 +76,8 @@ def checked(body: dict) -> dict:
             raise ValueError(f"{name} is no such thing")
     if any(type(value) is not int or value < 0 for value in body["position"].values()):
         raise ValueError("its position is none")
-    wall, cpu = map(float, body["clock"])
+    if [type(value) for value in body["clock"]] != [float, float]:
+        raise ValueError("its clock is none")
     with Randomness(0):
         for blob in body["random"] + body["data_random"]["global"]:
             set_random_state(blob)
