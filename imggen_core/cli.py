@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import io
 import json
@@ -44,6 +45,9 @@ Pairs = Annotated[list[str] | None, typer.Option("-p", metavar="NAME VALUE", hel
 Out = Annotated[
     Path | None, typer.Option(metavar="DIR", help="The run folder; the same one again goes on. Default: a fresh one in runs/.")
 ]
+
+
+NAME_ERRORS = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 
 
 class Stopped(BaseException):
@@ -99,8 +103,7 @@ def train(
     schema = schema_of_train(chapter)
     if not schema:
         chapter_function(chapter, "train")  # says what is missing
-    defaults = {name: value for name, value in notebooks.parameters_of(notebook).items() if name in schema}
-    parameters = chosen(chapter, schema, defaults, scale, p)
+    parameters = chosen(chapter, schema, notebooks.parameters_of(notebook), scale, p)
     folder = run_folder(chapter, out) if machines.first else None
     if nodes > 1:
         say(f"{chapter} · machine {node_rank} of {nodes} (0 to {nodes - 1}) · they meet at {rendezvous}")
@@ -174,12 +177,20 @@ def schema_of(chapter: str, defaults: dict) -> dict:
 
 
 def chosen(chapter: str, schema: dict, defaults: dict, scale: str, pairs: list[str] | None) -> dict:
-    """`defaults`, changed by the scale and by -p; InputError for a name or a value outside `schema`, before anything starts."""
+    """The notebook's `defaults` of what is in `schema`, changed by the scale and by -p; InputError for a name or a value outside of it,
+    before anything starts."""
     from imggen_core.kit import settings
 
     if scale not in SCALES:
         raise InputError(f"--scale {scale}: wants smoke, laptop or full — {nearest(scale, SCALES)}")
-    values = defaults | {name: value for name, value in settings.scale_parameters(chapter, scale).items() if name in schema}
+    values = {name: value for name, value in defaults.items() if name in schema}
+    for name, value in settings.scale_parameters(chapter, scale).items():
+        if name in schema:  # the others are the lab's
+            try:
+                schema[name].read(name, value)
+            except InputError as error:
+                raise settings.in_settings(f"{chapter}.{scale}", str(error)) from None
+            values[name] = value
     for pair in pairs or []:
         name, equals, text = pair.partition("=")
         if not equals:
@@ -195,7 +206,7 @@ def chosen(chapter: str, schema: dict, defaults: dict, scale: str, pairs: list[s
 def run_folder(chapter: str, out: Path | None) -> Path:
     """The folder `out`, or else a fresh one in runs/; InputError where nothing can be written."""
     try:
-        folder = Path(os.path.abspath(out.expanduser())) if out else files.fresh_folder(RUNS, chapter)
+        folder = Path(os.path.abspath(files.typed(out, "--out"))) if out else files.fresh_folder(RUNS, chapter)
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
@@ -296,8 +307,7 @@ def evaluate(
     """A model's figures against its chapter's criteria: pass or fail."""
     from imggen_core.kit import progress
 
-    if json_file and (json_file.is_dir() or not json_file.absolute().parent.is_dir()):
-        raise InputError(f"--json {json_file}: {'is a folder' if json_file.is_dir() else 'its folder does not exist'} — name a file")
+    json_file = json_file and files.named(json_file, "--json")
     loaded = load(model)
     chapter = type(loaded).__module__.rpartition(".")[2]
     measure = chapter_function(chapter, "evaluate")
@@ -399,7 +409,7 @@ def lab_environment(folder: Path) -> dict[str, str]:
     news = folder / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
     if not news.exists():
         news.parent.mkdir(parents=True, exist_ok=True)
-        news.write_text('{"fetchNews": "false", "checkForUpdates": false}\n')
+        files.write(news, '{"fetchNews": "false", "checkForUpdates": false}\n')
     return {"JUPYTERLAB_SETTINGS_DIR": str(folder), "JUPYTER_PREFER_ENV_PATH": "1"}
 
 
@@ -419,11 +429,20 @@ def doctor():
 
 
 def say(text: str) -> None:
-    print(text, flush=True)
+    print(files.printable(text), flush=True)
 
 
 def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+
+
+def fitted(text: str, most: int = 200) -> str:
+    """An error in at most `most` characters: long words (a path, a value) lose their middle, then the text does; its end says what to do."""
+    if len(text) > most:
+        text = " ".join(word if len(word) <= 60 else f"{word[:29]}…{word[-30:]}" for word in text.split(" "))
+    end = text[text.rfind(" — ") :] if " — " in text else ""
+    end = end if 0 < len(end) <= most // 2 else text[-most // 2 :]
+    return text if len(text) <= most else f"{text[: most - len(end) - 1]}…{end}"
 
 
 def pair_up(words: list[str]) -> list[str]:
@@ -440,33 +459,49 @@ def pair_up(words: list[str]) -> list[str]:
     return paired
 
 
+def check_folder() -> None:
+    try:
+        os.getcwd()
+    except OSError:
+        raise InputError("the working folder was deleted — go to one that is there: cd") from None
+
+
 def main() -> None:
     """The entry point: runs the command, and turns every error into one line and an exit status."""
     for name in ("SIGTERM", "SIGHUP"):  # ends as Ctrl-C does, so that no kernel stays behind
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.default_int_handler)
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed: the next file that is opened would get its number
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))
+        elif name != "stdin" and hasattr(getattr(sys, name), "reconfigure"):
+            getattr(sys, name).reconfigure(errors="backslashreplace")  # whatever the terminal's encoding lacks
     debug = bool(os.environ.get("IMGGEN_DEBUG"))
     if not debug:
         warnings.simplefilter("ignore")
     try:
+        check_folder()
         status = app(pair_up(sys.argv[1:]), prog_name="imggen", standalone_mode=False)
         if status == 130:  # how Typer hands on a Ctrl-C
             raise KeyboardInterrupt
         sys.exit(status if isinstance(status, int) else 0)
     except (KeyboardInterrupt, Stopped, typer.Abort) as stop:
-        message, status = str(stop) if isinstance(stop, Stopped) else "stopped", 130
+        message, status = files.printable(str(stop)) if isinstance(stop, Stopped) else "stopped", 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(1)
+        message, status = "", 1
     except Exception as error:
         if debug:
             raise
         message, status = verdict(error)
-    if message:
-        print(f"imggen: {message}", file=sys.stderr, flush=True)
+        message = fitted(files.printable(message))
+    with contextlib.suppress(OSError):
+        if message:
+            print(f"imggen: {message}", file=sys.stderr, flush=True)
+    try:
+        sys.stdout.flush()
+    except OSError:  # nobody reads it any more, or its disk is full: Python would try again, and complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     if status == 130:  # at once: beside busy programs Python needs many seconds to take torch apart
-        with contextlib.suppress(OSError):
-            sys.stdout.flush()
         os._exit(status)
     sys.exit(status)
 
@@ -475,7 +510,8 @@ def verdict(error: Exception) -> tuple[str, int]:
     """The line and the exit status of an error."""
     if hasattr(error, "format_message"):  # Typer's own: a missing argument, an unknown option or command
         if type(error).__name__ == "NoArgsIsHelpError":
-            print(error.format_message())
+            with contextlib.suppress(OSError):  # nobody reads it: main() sees to that
+                print(error.format_message())
             return "", 2
         options = [option for option in getattr(error, "possibilities", None) or [] if option]
         text = " ".join(error.format_message().split())
@@ -485,6 +521,8 @@ def verdict(error: Exception) -> tuple[str, int]:
         return str(error), 2
     if type(error).__name__ == "RunFailed":
         return str(error), 1
+    if isinstance(error, OSError) and error.filename and error.errno in NAME_ERRORS:
+        return f"{error.filename}: cannot be used ({error.strerror}) — give another name", 2
     known = isinstance(error, OSError)
     return described(error) + ("" if known else " (IMGGEN_DEBUG=1 shows where)"), 1
 

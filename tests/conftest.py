@@ -72,7 +72,7 @@ if name == "sleep":
 say("drawing: drawing.svg · PSNR 51.2 dB")
 """
 
-DOT = '<svg xmlns="http://www.w3.org/2000/svg" width="8" height="6"><rect width="3" height="3"/></svg>'
+DOT = '<svg xmlns="http://www.w3.org/2000/svg" width="32" height="24"><rect width="12" height="12"/></svg>'
 
 MODULE = '''
 """The module of the tests' chapter."""

@@ -125,6 +125,19 @@ MACHINES = ["--nodes", "2", "--node-rank", "1", "--rendezvous"]
         (["run", "demo", "-p", "image_size", "-1"], "image_size"),
         (["run", "demo", "-p", "image_size", "1000000"], "image_size"),
         (["run", "demo", "-p", "image_size", "big"], "image_size"),
+        (["run", "demo", "-p", "lr", "1e308"], "lr=1e+308, more than a float32 can hold: must be a number above 0"),
+        (["run", "demo", "-p", "target", "tall.svg"], "is 1 × 10000 pixels, and the longer side must be 16 to 4096"),
+        (["run", "demo", "-p", "target", "a\nb\x1b[2J.svg"], "a\\nb\\x1b[2J.svg: no such file"),
+        (["run", "demo", "-p", "target", "~nosuch/a.svg"], "no such file"),
+        (["run", "demo", "-p", "target", "x" * 300], "not a usable path"),
+        (["run", "demo", "-p", "target", "/proc/kmsg"], "not an ordinary file"),
+        (["run", "demo", "-p", "name"], "wants a name and a value"),
+        (["run", "demo", "--out", "x" * 300], "cannot be used (File name too long) — give another name"),
+        (["run", "demo", "--out", "x/" * 3000], "cannot be used (File name too long) — give another name"),
+        (["run", "demo", "--out", "~nosuch/x"], "cannot be used (no such user)"),
+        (["run", "demo", "--out", "/proc/x"], "--out /proc/x: cannot be written"),
+        (["run", "demo", "--out", "/dev/null"], "name a folder"),
+        (["run", "demo", "--out", "odd"], "params.json: damaged, or no run's"),
         (["run", "demo", "--out", "empty.svg"], "name a folder"),
         (["run", "demo", "--out", "empty.svg/below"], "name a folder"),
         (["run", "demo", "--out", "filled"], "holds other files"),
@@ -146,16 +159,24 @@ MACHINES = ["--nodes", "2", "--node-rank", "1", "--rendezvous"]
         (["sample", "wirefarme"], "no model 'wirefarme'"),
         (["evaluate", "nothing"], "no model 'nothing'"),
         (["evaluate", "x", "--json", "no/such/folder.json"], "does not exist"),
+        (["evaluate", "x", "--json", "odd"], "--json odd: is a folder — name a file"),
+        (["evaluate", "x", "--json", "pipe"], "--json pipe: is a pipe — name a file"),
+        (["evaluate", "x", "--json", "/proc/x"], "--json /proc/x: cannot be written"),
+        (["evaluate", "x" * 300], "File name too long"),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
 )
 def test_wrong_input_is_refused_in_one_line(course, tmp_path, words, hint):
     (tmp_path / "empty.svg").touch()
     (tmp_path / "binary.svg").write_bytes(bytes(range(256)))
+    (tmp_path / "tall.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="1" height="10000"/>')
+    (tmp_path / "odd" / "params.json").mkdir(parents=True)
+    os.mkfifo(tmp_path / "pipe")
     (tmp_path / "filled").mkdir()
     (tmp_path / "filled" / "thesis.txt").write_text("mine")
     before = len(list(course.root.glob("runs/*")))
-    assert hint in course.refused(*words, cwd=tmp_path)
+    refusal = course.refused(*words, cwd=tmp_path)
+    assert hint in refusal and len(refusal.removeprefix("imggen: ")) <= 200
     assert len(list(course.root.glob("runs/*"))) == before, "a refused run leaves no folder"
 
 
@@ -492,6 +513,44 @@ def test_missing_cairo_library_is_one_clear_line_and_not_ready(course, tmp_path)
     assert done.returncode == 1 and done.stdout.splitlines()[-1].startswith("not ready")
     line = next(line for line in done.stdout.splitlines() if " cairo " in line)
     assert line.startswith("NO") and "apt install libcairo2" in line and "brew install cairo" in line
+
+
+def test_a_long_error_loses_its_middle_and_keeps_its_end():
+    line = f"{'/deep' * 40}: holds another run (lr 1 there, 2 now) — name another folder"
+    assert cli.fitted(line) == f"{line[:29]}…{line[171:200]}: holds another run (lr 1 there, 2 now) — name another folder"
+    line = f"{'word ' * 100}— {'do ' * 10}"
+    assert len(cli.fitted(line)) == 200 and cli.fitted(line).endswith(f"…{line[499:]}")
+    assert len(cli.fitted("word " * 100)) == 200 and cli.fitted("short") == "short"
+
+
+def test_a_deleted_working_folder_is_one_line_in_every_command(tmp_path):
+    program = "import os, sys; os.rmdir(os.getcwd()); from imggen_core import cli; sys.argv = ['imggen', *sys.argv[1:]]; cli.main()"
+    for number, words in enumerate((["run", "strokes"], [])):
+        (tmp_path / str(number)).mkdir()
+        command = [sys.executable, "-P", "-c", program, *words]
+        done = subprocess.run(command, cwd=tmp_path / str(number), capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(settings.ROOT)})
+        assert done.stderr == "imggen: the working folder was deleted — go to one that is there: cd\n" and done.returncode == 2
+
+
+@pytest.mark.parametrize(
+    "line, status, said",
+    [
+        ("run nosuch", 2, "imggen: no chapter 'nosuch' \\u2014 there is demo, later"),  # in an encoding that has no dash
+        ("chapters <&- >&-", 0, ""),
+        ("run nosuch 2>&-", 2, ""),
+        ("chapters > /dev/full", 1, "imggen: the disk is full — make room; the same command goes on"),
+        ("> /dev/full", 2, ""),
+        ("chapters | true", None, ""),
+    ],
+    ids=["ascii", "closed", "closed errors", "full", "full help", "pipe"],
+)
+def test_output_that_cannot_be_written_is_no_traceback(course, line, status, said):
+    if "/dev/full" in line and not os.path.exists("/dev/full"):
+        pytest.skip("this system has none")
+    command = ["bash", "-c", f"set -o pipefail; {' '.join(course.command())} {line}"]
+    environment = course.environment | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, env=environment, cwd=course.root, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert done.stderr.strip() == said.replace("—", "\\u2014") and status in (done.returncode, None)
 
 
 def test_full_disk_is_one_clear_line():

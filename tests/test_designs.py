@@ -401,7 +401,40 @@ DAMAGE = {
     "a list": lambda folder: (folder / "metadata/000002.json").write_text("[]"),
     "another size": lambda folder: [np.save(folder / part / "000002.npy", np.zeros((n, 64, 64), kind))
                                     for part, n, kind in (("images", 3, np.uint8), ("f_tensors", 4, np.float32))],
+    "an npz": lambda folder: np.savez((folder / "images/000002.npy").open("wb"), x=np.zeros(3)),
+    "a header of a huge shape": lambda folder: (folder / "images/000002.npy").write_bytes(header((3, 10**6, 10**6)) + bytes(99)),
+    "a huge file without content": lambda folder: sparse(folder),
+    "a header that is no literal": lambda folder: (folder / "images/000002.npy").write_bytes(header("(" * 5000)),
+    "texts for numbers": lambda folder: np.save(folder / "f_tensors/000002.npy", np.full((4, 32, 32), "0")),
+    "deep metadata": lambda folder: (folder / "metadata/000002.json").write_text("[" * 5000 + "]" * 5000),
+    "deeper metadata": lambda folder: (folder / "metadata/000002.json").write_text("[" * 500_000 + "]" * 500_000),
+    "a number of 400 digits": lambda folder: replace_text(folder / "metadata/000002.json", '"tone": ', '"tone": 1' + "0" * 400),
+    "a folder": lambda folder: [(folder / "metadata/000002.json").unlink(), (folder / "metadata/000002.json").mkdir()],
+    "a pipe": lambda folder: [(folder / "metadata/000002.json").unlink(), os.mkfifo(folder / "metadata/000002.json")],
+    "a link out of the folder": lambda folder: linked_out(folder / "f_tensors/000002.npy"),
 }  # fmt: skip
+
+
+def header(shape) -> bytes:
+    """The beginning of a .npy of bytes that promises `shape`."""
+    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+def sparse(folder):
+    for part, channels in (("images", 3), ("f_tensors", 4)):
+        with open(folder / part / "000002.npy", "wb") as file:
+            file.write(header((channels, 30_000, 30_000)))
+            file.truncate(file.tell() + channels * 30_000**2)
+
+
+def replace_text(file, old, new):
+    file.write_text(file.read_text().replace(old, new))
+
+
+def linked_out(file):
+    file.rename(file.parents[2] / "elsewhere.npy")
+    file.symlink_to(file.parents[2] / "elsewhere.npy")
 
 
 @pytest.mark.parametrize("what", DAMAGE)
@@ -424,6 +457,15 @@ def test_a_folder_without_designs_is_refused_in_one_line(tmp_path, folder, capsy
         with pytest.raises(InputError) as refusal:
             designs.DesignFolder(path)
         assert "\n" not in str(refusal.value) and str(path) in str(refusal.value)
+
+
+def test_designs_are_written_through_no_link(tmp_path):
+    (tmp_path / "mine.npy").write_text("mine")
+    (tmp_path / "folder/images").mkdir(parents=True)
+    (tmp_path / "folder/images/000000.npy").symlink_to(tmp_path / "mine.npy")
+    with pytest.raises(InputError, match="is a link that leads out of the folder"):
+        designs.write_folder([make_design(0, 0, 32)], tmp_path / "folder")
+    assert (tmp_path / "mine.npy").read_text() == "mine"
 
 
 # ---- sliders ---------------------------------------------------------------------------------------------------------

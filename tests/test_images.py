@@ -237,6 +237,18 @@ def test_damaged_files_of_a_folder_are_skipped_and_counted_and_training_goes_on(
         pictures[5]
 
 
+def test_links_out_of_a_folder_are_skipped_and_names_cannot_steer_the_terminal(tmp_path, capsys):
+    for name in ("outside.png", "pictures/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    (tmp_path / "pictures" / "b\x1b[2J.png").symlink_to(tmp_path / "outside.png")
+    (tmp_path / "pictures" / "c.png").symlink_to("a.png")
+    pictures = images.folder(tmp_path / "pictures")
+    assert [file.name for file in pictures.files] == ["a.png", "c.png"]
+    said = capsys.readouterr().out
+    assert "skipped: 1 of 3 files" in said and "b\\x1b[2J.png is one" in said and "\x1b" not in said
+
+
 def test_folders_without_pictures_are_refused(tmp_path):
     (tmp_path / "file.png").write_text("")
     (tmp_path / "empty").mkdir()

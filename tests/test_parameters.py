@@ -12,7 +12,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
+from imggen_core import cli
 from imggen_core.kit import parameters, sampler, settings
 from imggen_core.kit.notebooks import parameters_of
 from imggen_core.kit.parameters import (
@@ -67,6 +69,8 @@ def test_what_a_person_types_becomes_a_value(name, text, value):
         ("cells", "6", "cells=6: must be a whole number from 4 to 64, a multiple of 4"),
         ("lr", "0", "lr=0: must be a number above 0"),
         ("lr", "nan", "lr='nan': must be a number above 0"),
+        ("lr", "1e308", "lr=1e+308, more than a float32 can hold: must be a number above 0"),
+        ("widths", "[]", "widths=[]: must be a list of 1 to 3 values, each a whole number from 1 to 99"),
         ("decay", "1", "decay=1: must be a number of at least 0 and below 1"),
         ("loud", "3", "loud=3: must be true or false"),
         ("way", "dim", "way='dim': did you mean 'ddim'?"),
@@ -89,6 +93,40 @@ def test_any_text_is_a_value_or_one_line(name, text):
         assert "\n" not in str(error)
     else:
         assert KINDS[name].read(name, value) == value
+
+
+@pytest.mark.parametrize("value", [1, 15, 4097, "64x3", "15x15", "4097x64", "1e9"])
+def test_a_picture_too_small_or_too_large_to_work_with_is_refused(value):
+    with pytest.raises(InputError, match="image_size.*16 to 4096|image_size.*give a"):
+        parameters.PictureSize().read("image_size", value)
+
+
+@pytest.mark.parametrize("value", [None, 16, "64x4", "4x64", (320, 200)])
+def test_other_sizes_are_taken(value):
+    assert parameters.PictureSize().read("image_size", value) == value
+
+
+@pytest.mark.parametrize("name", ["tall.svg", "tall.png", "wide.svg", "dot.png"])
+def test_a_picture_is_measured_before_anything_starts(tmp_path, name):
+    sides = {"tall": (1, 10_000), "wide": (10_000, 1), "dot": (9, 9)}[name[:-4]]
+    if name.endswith("svg"):
+        (tmp_path / name).write_text('<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d"/>' % sides)
+    else:
+        Image.new("RGB", sides).save(tmp_path / name)
+    with pytest.raises(InputError, match=f"is {sides[0]} × {sides[1]} pixels, and the longer side must be 16 to 4096"):
+        PictureFile().look("target", {"target": str(tmp_path / name), "image_size": None})
+    PictureFile().look("target", {"target": str(tmp_path / name), "image_size": "64x48"})
+
+
+def test_what_every_scale_asks_for_fits_the_schema():
+    for chapter in (chapter for chapter in settings.chapters().values() if chapter.ready):
+        defaults = parameters_of(chapter.notebook)
+        schema = cli.schema_of(chapter.name, defaults)
+        for scale in settings.SCALES:
+            values = cli.chosen(chapter.name, schema, defaults, scale, None)
+            assert set(values) == set(defaults)
+            if scale == "smoke" and "target" in schema:
+                schema["target"].look("target", values)
 
 
 # ------------------------------------------------------------------------------------------- whatever is given, of whatever kind

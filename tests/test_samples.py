@@ -124,6 +124,19 @@ def test_a_folder_of_other_samples_is_refused_and_nothing_is_lost(whole, other, 
     write_folder(dataclasses.replace(wanted(), name="elsewhere/clouds"), tmp_path)  # the same weights: the same model
 
 
+def test_nothing_is_written_or_removed_through_a_link(tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("mine")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "00000.png").symlink_to(mine / "thesis.txt")
+    (tmp_path / "a.zip.unfinished").symlink_to(mine)
+    for write, name in ((write_folder, "out"), (write_zip, "a.zip")):
+        with pytest.raises(InputError, match="is a link"):
+            write(wanted(n=1), tmp_path / name)
+    assert content(mine) == {"thesis.txt": b"mine"}
+
+
 def test_a_folder_of_other_files_and_a_damaged_one_are_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(InputError, match="holds other files, and no samples"):

@@ -79,6 +79,45 @@ def test_a_malformed_settings_file_gets_one_line(course, text):
     assert "\n" not in str(caught.value)
 
 
+DEMO = "[chapter demo]\nnumber=1\n"
+
+
+@pytest.mark.parametrize(
+    "text, line",
+    [
+        ("device = cpu\n", "cannot be read (line 1 stands in no [section])"),
+        ("[course]\ndevice\n", "cannot be read (line 2 is no `name = value`)"),
+        ("[course]\na=1\na=2\n", "cannot be read (line 3: [course] a stands there a second time)"),
+        ("[course]\n[course]\n", "cannot be read (line 2: [course] stands there a second time)"),
+        (b"[course]\na=\xff\n", "cannot be read (line 2 is not UTF-8)"),
+        (DEMO + "[demo.smok]\n", "[demo.smok]: no scale 'smok' — did you mean 'smoke'?"),
+        (DEMO + "[demi.smoke]\n", "[demi.smoke]: no such section — there are [course]"),
+        ("[chapter demo]\nnumber=one\n", "[chapter demo] number = 'one': must be a whole number"),
+        ("[chapter demo]\n", "[chapter demo] number = '': must be a whole number"),
+        (DEMO + "minutes_smoke = soon\n", "[chapter demo] minutes_smoke = 'soon': must be a number"),
+        (DEMO + "minutes_smoke = nan\n", "[chapter demo] minutes_smoke = 'nan': must be a number"),
+    ],
+)
+def test_nonsense_in_the_settings_is_named_by_line_section_and_key(course, tmp_path, text, line):
+    course("")
+    (tmp_path / "settings.ini").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InputError) as caught:
+        settings.chapters()
+    assert line in str(caught.value) and str(tmp_path / "settings.ini") in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_per_cent_sign_and_a_byte_order_mark_are_nothing_special(course):
+    course("\ufeff" + DEMO + "about = 50 % of %(x)s\n")
+    assert settings.chapter("demo").about == "50 % of %(x)s"
+
+
+def test_what_the_settings_ask_for_in_vain_is_said_to_be_theirs(course):
+    course("[course]\ndevice = gpu\nprecision = fp8\n")
+    for choose in (settings.choose_device, lambda: settings.choose_precision(torch.device("cpu"))):
+        with pytest.raises(InputError, match=r"settings.ini: \[course\] no (device|precision) '(gpu|fp8)'"):
+            choose()
+
+
 def test_a_missing_settings_file_gets_one_line(course):
     with pytest.raises(InputError, match="settings.ini: not found"):
         settings.chapters()

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from filelock import FileLock, SoftFileLock, Timeout
 
-from . import files, processes
+from . import files, processes, untrusted
 from .files import shown
 from .settings import InputError
 
@@ -35,6 +35,8 @@ def claim(folder: Path, chapter: str, scale: str, parameters: dict) -> contextli
     files and no run, and for one in which another process trains.
     """
     folder = Path(folder)
+    if folder.is_dir():
+        files.refuse_links(folder)
     here = json.loads(json.dumps({"chapter": chapter, "scale": scale, "parameters": parameters}))  # as it will be read: lists, no tuples
     merge(folder, here)  # nothing is written where it does not fit
     with writing(folder):
@@ -65,10 +67,10 @@ def merge(folder: Path, here: dict) -> tuple[dict | None, dict]:
 def read(path: Path) -> dict:
     """A params.json: {"chapter", "scale", "parameters"}; InputError when it is not one."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = untrusted.read_json(path)
         if isinstance(found["chapter"], str) and isinstance(found["scale"], str) and isinstance(found["parameters"], dict):
             return found
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         pass
     raise InputError(f"{shown(path)}: damaged, or no run's — name another folder (--out), or delete this one")
 

@@ -46,12 +46,22 @@ def open_image(path: str | os.PathLike, image_size: int | tuple[int, int] | None
 
     `image_size` as in `targets.target`. InputError if the file is missing, empty, damaged, too large or of another kind.
     """
-    name, size = str(path), parse_size(image_size)
+    size = parse_size(image_size)
+    pixels = decode(path)
+    import torch  # late: a refusal need not wait for it
+
+    image = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+    return image if size is None else fit(image, size)
+
+
+def decode(path: str | os.PathLike) -> np.ndarray:
+    """`open_image` at the native size and without torch: float32 [H,W,3] in [0,1]."""
+    name = str(path)
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(find(path), formats=FORMATS) as picture:
             if math.prod(picture.size) > FILE_PIXELS:
                 raise Image.DecompressionBombError
-            pixels = _as_float(ImageOps.exif_transpose(picture))
+            return _as_float(ImageOps.exif_transpose(picture))
     except UnidentifiedImageError:
         empty = find(path).stat().st_size == 0
         what = "is empty" if empty else "is not a picture that can be read"
@@ -65,10 +75,6 @@ def open_image(path: str | os.PathLike, image_size: int | tuple[int, int] | None
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
         reason = " ".join(str(error).split())[:120].rstrip(".")
         raise InputError(f"{name}: is damaged ({reason}) — save it again") from None
-    import torch  # late: a refusal need not wait for it
-
-    image = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
-    return image if size is None else fit(image, size)
 
 
 def parse_size(image_size) -> int | tuple[int, int] | None:
@@ -120,10 +126,7 @@ def fit(image: Tensor, size: int | tuple[int, int]) -> Tensor:
     import torch
     from torch.nn.functional import interpolate
 
-    height, width = image.shape[1:]
-    box = size if isinstance(size, tuple) else (size, size)
-    ratio = min(box[0] / width, box[1] / height)
-    inside = max(1, round(height * ratio)), max(1, round(width * ratio))
+    inside = fitted(*image.shape[1:], size)
     image = interpolate(image[None], inside, mode="bicubic", antialias=True)[0].clamp(0, 1)
     if not isinstance(size, tuple) or inside == (size[1], size[0]):
         return image
@@ -131,6 +134,13 @@ def fit(image: Tensor, size: int | tuple[int, int]) -> Tensor:
     top, left = (size[1] - inside[0]) // 2, (size[0] - inside[1]) // 2
     canvas[:, top : top + inside[0], left : left + inside[1]] = image
     return canvas
+
+
+def fitted(height: int, width: int, size: int | tuple[int, int]) -> tuple[int, int]:
+    """Height and width of a picture that is resized as `fit` does, without the white around it."""
+    box = size if isinstance(size, tuple) else (size, size)
+    ratio = min(box[0] / width, box[1] / height)
+    return max(1, round(height * ratio)), max(1, round(width * ratio))
 
 
 def as_array(image) -> np.ndarray:
@@ -243,44 +253,45 @@ def psnr(a, b) -> float:
 def folder(path: str | os.PathLike, image_size: int | tuple[int, int] | None = None) -> Dataset:
     """All pictures below the folder `path`, in the order of their names, as a data set of [3,H,W] tensors.
 
-    What is no picture by its first bytes is left out; a file that turns out to be damaged when its turn comes is stood in for by the next
-    good one. Both are said in a line and kept in `skipped`; InputError only if no file is left.
+    What is no picture by its first bytes, and a link that leads out of the folder, is left out; a file that turns out to be damaged when
+    its turn comes is stood in for by the next good one. Both are said in a line and kept in `skipped`; InputError only if no file is left.
     """
     from torch.utils.data import Dataset
 
-    root = Path(path).expanduser()
+    root = files.typed(path)
     if not root.is_dir():
         raise InputError(f"{path}: {'is a file' if root.exists() else 'no such folder'} — give the path of a folder of pictures")
-    found = sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    found = sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES and (file.is_symlink() or file.is_file()))
     if not found:
         raise InputError(f"{path}: no pictures in this folder — give one with {', '.join(sorted(SUFFIXES))} files")
-    files = [file for file in found if _opens(file)]
-    if not files:
+    good = [file for file in found if (not file.is_symlink() or files.inside(file, root)) and _opens(file)]
+    if not good:
         raise InputError(f"{path}: none of its {len(found)} files is a picture that can be read — give another folder")
 
     class Pictures(Dataset):
         def __len__(self) -> int:
-            return len(files)
+            return len(good)
 
         def __getitem__(self, index: int) -> Tensor:
-            number = range(len(files))[index]
-            for file in files[number:] + files[:number]:
+            number = range(len(good))[index]
+            for file in good[number:] + good[:number]:
                 if file not in self.skipped:
                     try:
                         return open_image(file, image_size)
                     except InputError as error:
                         self.skipped.append(file)
-                        print(f"skipped: {error} ({len(self.skipped)} of {len(found)} files in {path})", flush=True)
+                        _say(f"skipped: {error} ({len(self.skipped)} of {len(found)} files in {path})")
             raise InputError(f"{path}: none of its {len(found)} files is a picture that can be read — give another folder")
 
     pictures = Pictures()
-    pictures.files, pictures.skipped = files, sorted(set(found) - set(files))
+    pictures.files, pictures.skipped = good, sorted(set(found) - set(good))
     if pictures.skipped:
-        print(
-            f"skipped: {len(pictures.skipped)} of {len(found)} files in {path} are no pictures, {pictures.skipped[0].name} is one",
-            flush=True,
-        )
+        _say(f"skipped: {len(pictures.skipped)} of {len(found)} files in {path} are no pictures in it, {pictures.skipped[0].name} is one")
     return pictures
+
+
+def _say(text: str) -> None:
+    print(files.printable(text), flush=True)
 
 
 def _opens(path: Path) -> bool:

@@ -24,6 +24,10 @@ from typing import Annotated, Any
 from .settings import ROOT, InputError, nearest, parse
 
 
+FLOAT32 = 3.4e38  # the largest number that a network computes with
+SHORTER, LONGER = 4, (16, 4096)  # pixels: what a picture's shorter side has at least, and its longer side, for a chapter to work with it
+
+
 class Parameter:
     """What a value may be. `meaning`: one line for the learner; `unit`: what a number counts or measures ("" for a bare number)."""
 
@@ -87,7 +91,13 @@ class Number(Parameter):
 
 @dataclass(frozen=True)
 class Real(Number):
-    """A finite number."""
+    """A finite number that a float32 can hold."""
+
+    def read(self, name: str, value: Any) -> float:
+        number = super().read(name, value)
+        if abs(number) > FLOAT32:
+            raise InputError(f"{name}={one_line(value)}, more than a float32 can hold: must be {self.wants}")
+        return number
 
 
 @dataclass(frozen=True)
@@ -236,7 +246,10 @@ class PictureFile(Parameter):
     def look(self, name: str, values: dict) -> None:
         from . import targets
 
-        targets.target(ROOT / values[name], values.get(self.size))
+        height, width = targets.read(ROOT / values[name], values.get(self.size))[1]
+        if not sides_fit(height, width):
+            raise InputError(f"{values[name]}: is {width} × {height} pixels, and the longer side must be {LONGER[0]} to {LONGER[1]}, the "
+                             f"other {SHORTER} or more — give {self.size}=WxH")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -244,13 +257,19 @@ class PictureSize(Parameter):
     """The longer side of a picture in pixels, both sides as "320x200", or none for its own size."""
 
     meaning: str = ""
-    wants = 'the longer side in pixels, both sides ("320x200"), or none for its own size'
+    wants = f'the longer side in pixels, from {LONGER[0]} to {LONGER[1]}, both sides ("320x200"), or none for its own size'
 
     def read(self, name: str, value: Any) -> Any:
         from . import images
 
-        images.parse_size(value)
+        size = images.parse_size(value)
+        if size is not None and not sides_fit(*(size if isinstance(size, tuple) else (size, size))):
+            raise self.wrong(name, value)
         return value
+
+
+def sides_fit(height: int, width: int) -> bool:
+    return SHORTER <= min(height, width) and LONGER[0] <= max(height, width) <= LONGER[1]
 
 
 def one_line(value: Any) -> str:
@@ -272,9 +291,9 @@ LearningRate = Annotated[float, Real(0, math.inf, "how far one step moves the we
 Decay = Annotated[float, Real(0, 1, "what share of the averaged weights stays at each step", below=True)]
 Share = Annotated[float, Real(0, 1, "a share of the whole")]
 Count = Annotated[int, Whole(1, 10**7, "how many of them are used", "samples")]
-Pixels = Annotated[int, Whole(16, 2048, "the side of a picture", "pixels")]
+Pixels = Annotated[int, Whole(LONGER[0], 2048, "the side of a picture", "pixels")]
 Square = Annotated[int, Whole(1, 2048, "the side of a model's square pictures", "pixels")]
-Side = Annotated[int, Whole(1, 4096, "a side of a model's pictures", "pixels")]
+Side = Annotated[int, Whole(1, LONGER[1], "a side of a model's pictures", "pixels")]
 Width = Annotated[int, Whole(1, 4096, "channels of the first level", "channels")]
 Widths = Annotated[tuple, Several(Whole(1, 4096), "channels of each level, each half as large", "channels", most=8)]
 Numbers = Annotated[int, Whole(1, 65536, "how many numbers", "numbers")]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import files, images, progress
+from . import files, images, progress, untrusted
 from .files import shown
 from .folder import hold
 from .sampler import Sampler, made
@@ -61,14 +61,12 @@ class Samples:
 
 def writer(out: str) -> tuple[Callable[[Samples, Path], str], Path]:
     """What writes to a file or folder of this name, and its path; InputError for a name that says no kind, and where no file can be."""
-    path = Path(out).expanduser()
+    path = files.typed(out, "--out")
     if out.endswith(("/", os.sep)) or path.is_dir():
         return write_folder, path
     if path.suffix.lower() not in WRITERS:
         raise InputError(f"--out {out}: wants a name that ends in .png, .jpg, .svg or .zip, or a folder's, as in {path.name}/")
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"--out {out}: its folder does not exist — name a file in a folder that is there")
-    return WRITERS[path.suffix.lower()], path
+    return WRITERS[path.suffix.lower()], files.named(out, "--out")
 
 
 def write_sheet(samples: Samples, path: Path) -> str:
@@ -115,6 +113,7 @@ def write_folder(samples: Samples, folder: Path) -> str:
 def write_zip(samples: Samples, path: Path) -> str:
     """The folder as a ZIP: the same pictures, the same bytes. It is made in a folder beside it, from which a stopped one goes on."""
     folder = path.with_name(f"{path.name}.unfinished")
+    files.refuse(folder, "a folder")
     folder.mkdir(exist_ok=True)
     write_folder(samples, folder)
     files.write(folder / TABLE, table(samples, samples.indices))
@@ -148,14 +147,15 @@ def claim(samples: Samples, folder: Path) -> None:
     """Make `folder` that of these samples, or see that it is; InputError for another model's, seed's or controls', and for other files."""
     here = {"model": samples.name, "weights": samples.weights, "seed": samples.seed, "controls": samples.controls}
     path = folder / ABOUT
+    files.refuse_links(folder)
     if not path.exists():
         if any(entry.name[0] != "." for entry in folder.iterdir()):
             raise InputError(f"{shown(folder)}: holds other files, and no samples — name a new or an empty folder (--out)")
         files.write(path, json.dumps(here, indent=2) + "\n")
     try:
-        there = json.loads(path.read_text(encoding="utf-8"))
+        there = untrusted.read_json(path)
         saved, given = (found | {"model": f"{found['model']} ({found['weights']})"} | found["controls"] for found in (there, here))
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{shown(path)}: damaged, or no samples' — name another folder (--out), or delete this one") from None
     names = ["seed", *samples.controls] if there["weights"] == samples.weights else ["model"]
     different = [f"{name} {saved.get(name)} there, {given[name]} now" for name in names if saved.get(name) != given[name]]

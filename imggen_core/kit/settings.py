@@ -4,6 +4,7 @@ import ast
 import configparser
 import difflib
 import functools
+import math
 import os
 import platform
 import random
@@ -31,8 +32,12 @@ def nearest(name: str, known) -> str:
 
 def find_root() -> Path:
     """The folder that holds `settings.ini`: the checkout this package lies in, else the working folder or one above it."""
-    folders = [Path(__file__).resolve().parents[2], Path.cwd(), *Path.cwd().parents]
-    return next((folder for folder in folders if (folder / "settings.ini").is_file()), Path.cwd())
+    own = Path(__file__).resolve().parents[2]
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:  # a working folder that was deleted
+        here = own
+    return next((folder for folder in (own, here, *here.parents) if (folder / "settings.ini").is_file()), here)
 
 
 ROOT = find_root()
@@ -57,17 +62,38 @@ class Chapter:
 
 @functools.cache
 def sections() -> configparser.ConfigParser:
-    """`settings.ini`, read once; InputError when it is missing or malformed."""
+    """`settings.ini`, read once; InputError when it is missing or malformed, or has a section of an unknown chapter or scale."""
     parser = configparser.ConfigParser(interpolation=None)
     parser.optionxform = str
     path = ROOT / "settings.ini"
     try:
-        parser.read_string(path.read_text(encoding="utf-8"), str(path))
+        parser.read_string(path.read_text(encoding="utf-8-sig"), str(path))
     except FileNotFoundError:
         raise InputError(f"{path}: not found — run this inside a checkout of the course") from None
     except (OSError, UnicodeDecodeError, configparser.Error) as error:
-        raise InputError(f"{path}: cannot be read ({str(error).splitlines()[0]}) — restore the file from the repository") from None
+        raise InputError(f"{path}: cannot be read ({unreadable(error)}) — correct it, or restore the file from the repository") from None
+    names = [section.removeprefix("chapter ") for section in parser.sections() if section.startswith("chapter ")]
+    for section in parser.sections():
+        name, dot, scale = section.partition(".")
+        if dot and name in names and scale not in SCALES:
+            raise InputError(f"{path}: [{section}]: no scale {scale!r} — {nearest(scale, SCALES)}")
+        if section != "course" and not (name in names if dot else section.startswith("chapter ")):
+            raise InputError(f"{path}: [{section}]: no such section — there are [course], [chapter NAME], [NAME.smoke] and [NAME.full]")
     return parser
+
+
+def unreadable(error: Exception) -> str:
+    """What is wrong with a settings file, in a few words."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"line {error.object[: error.start].count(10) + 1} is not UTF-8"
+    if isinstance(error, configparser.DuplicateSectionError | configparser.DuplicateOptionError):
+        key = getattr(error, "option", None)
+        return f"line {error.lineno}: [{error.section}]{f' {key}' if key else ''} stands there a second time"
+    if isinstance(error, configparser.MissingSectionHeaderError):
+        return f"line {error.lineno} stands in no [section]"
+    if isinstance(error, configparser.ParsingError):
+        return f"line {error.errors[0][0]} is no `name = value`"
+    return getattr(error, "strerror", None) or str(error).splitlines()[0]
 
 
 def parse(text: str) -> Any:
@@ -86,10 +112,27 @@ def chapters() -> dict[str, Chapter]:
         kind, _, name = section.partition(" ")
         if kind == "chapter" and name:
             values = sections()[section]
-            number = values.getint("number")
-            minutes = {scale: values.getfloat(f"minutes_{scale}") for scale in SCALES if f"minutes_{scale}" in values}
+            number = number_in(section, "number", int)
+            minutes = {scale: number_in(section, key, float) for scale in SCALES if (key := f"minutes_{scale}") in values}
             found.append(Chapter(number, name, values.get("about", ""), ROOT / "nbs" / f"{number:02d}_{name}.ipynb", minutes))
     return {chapter.name: chapter for chapter in sorted(found, key=lambda chapter: chapter.number)}
+
+
+def number_in(section: str, key: str, kind: type) -> float:
+    """The number that `settings.ini` must have as `key` of `section`, from 0 to a million; InputError names both."""
+    text = sections()[section].get(key, "")
+    try:
+        number = kind(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= 1e6:
+        raise in_settings(section, f"{key} = {text!r}: must be a {'whole ' * (kind is int)}number")
+    return number
+
+
+def in_settings(section: str, what: str) -> InputError:
+    """An error in what `section` of `settings.ini` says."""
+    return InputError(f"{ROOT / 'settings.ini'}: [{section}] {what}")
 
 
 def chapter(name: str) -> Chapter:
@@ -138,14 +181,15 @@ def choose_device(name: str = "auto") -> "torch.device":
     """The device to train on: `name` (auto, cuda, mps or cpu), where auto is the course's setting, then the fastest this machine has."""
     import torch
 
-    name = str(name).lower()
+    given = name = str(name).lower()
     if name == "auto":
         name = course("device", "auto").lower()
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(device for device, there in present.items() if there)
     if name not in present:
-        raise InputError(f"no device {name!r} — choose auto, cuda, mps or cpu")
+        wrong = f"no device {name!r} — choose auto, cuda, mps or cpu"
+        raise in_settings("course", wrong) if given == "auto" else InputError(wrong)
     if not present[name]:
         raise InputError(f"device {name!r} was asked for, but this machine has none that PyTorch can use — choose auto or cpu")
     return torch.device(name)
@@ -153,14 +197,15 @@ def choose_device(name: str = "auto") -> "torch.device":
 
 def choose_precision(device: "torch.device", name: str = "auto") -> str:
     """"bf16" or "no" (float32) for `name` (auto, no, float32, bf16, bfloat16); auto takes bf16 where the device computes in it natively."""
-    name = str(name).lower()
+    given = name = str(name).lower()
     if name == "auto":
         name = course("precision", "auto").lower()
     if name == "auto":
         name = "bf16" if bfloat16_units(device) else "no"
     names = {"no": "no", "float32": "no", "fp32": "no", "bf16": "bf16", "bfloat16": "bf16"}
     if name not in names:
-        raise InputError(f"no precision {name!r} — choose auto, float32 or bfloat16")
+        wrong = f"no precision {name!r} — choose auto, float32 or bfloat16"
+        raise in_settings("course", wrong) if given == "auto" else InputError(wrong)
     return names[name]
 
 

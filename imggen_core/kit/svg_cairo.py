@@ -96,6 +96,8 @@ def choose_size(native, width, height, longer, scale) -> tuple[float, float]:
 
 def _check(size: tuple[float, float], pixels: int) -> None:
     width, height = round(size[0]), round(size[1])
+    if max(size) > 1e9:
+        raise Refused(f"is {size[0]:g} × {size[1]:g} pixels — give it a smaller width and height")
     if width < 1 or height < 1:
         raise Refused(f"is {size[0]:g} × {size[1]:g} pixels, less than one — give a larger size with image_size=…")
     if width * height > pixels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from ..kit import files, images, svg, targets
 from ..kit.images import psnr
+from ..kit.settings import InputError
 from .document import cairo, elements, hex_colour, to_svg
 from .drawing import Drawing
 
@@ -22,10 +24,11 @@ def useless_elements(d: Drawing) -> int:
 
 
 def enlarged(target, image: Tensor, scale: int = 4) -> Tensor | None:
-    """The target drawn at `scale` times the size; None for a target that is a picture and has no such truth."""
+    """The target drawn at `scale` times the size; None for a picture, which has no such truth, and for what is too large to draw."""
     if images.is_picture(files.find(target)):
         return None
-    return targets.target(target, (image.shape[2] * scale, image.shape[1] * scale))
+    with contextlib.suppress(InputError):
+        return targets.target(target, (image.shape[2] * scale, image.shape[1] * scale))
 
 
 def figures(d: Drawing, image: Tensor, large: Tensor | None) -> dict[str, float]:

@@ -1,6 +1,8 @@
 """Designs as bytes, as tensors, and as plain files in a folder."""
 
 import json
+import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +10,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..kit import files, untrusted
+from ..kit.images import PIXELS
 from ..kit.settings import InputError
 from .layouts import FORMATS, GOALS, SCORES
 from .palette import COLOURS
 
 PARTS = {"images": ".npy", "f_tensors": ".npy", "metadata": ".json"}
+METADATA_BYTES = 10_000  # what is read of a design's words at most: they are about 200
 
 
 def packed(design) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -40,6 +45,7 @@ def write_folder(designs, path) -> None:
     """Write designs (an iterable of Design) as images/000000.npy, f_tensors/000000.npy and metadata/000000.json below `path`."""
     for part in PARTS:
         (Path(path) / part).mkdir(parents=True, exist_ok=True)
+    files.refuse_links(path)
     for index, design in enumerate(designs):
         image, f_tensor, metadata = files_of(path, f"{index:06d}")
         np.save(image, design.image.transpose(2, 0, 1))
@@ -49,45 +55,52 @@ def write_folder(designs, path) -> None:
 
 
 def read_design(path: Path, stem: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One design of a folder, as `packed`; ValueError where its files are missing, cut, of wrong shapes, or hold wrong values."""
+    """One design of a folder, as `packed`; ValueError or its like where its files are missing, cut, of wrong shapes or values, or links
+    that lead out of the folder. What a header promises is held against the file's length and PIXELS before it is read."""
     image_file, f_tensor_file, metadata_file = files_of(path, stem)
-    image, f_tensor = (np.load(file, allow_pickle=False) for file in (image_file, f_tensor_file))
+    if not all(files.inside(file, path) and os.path.isfile(file) for file in (image_file, f_tensor_file, metadata_file)):
+        raise ValueError("a file is missing, is none, or lies in another folder")
+    image, f_tensor = (np.lib.format.open_memmap(file, "r") for file in (image_file, f_tensor_file))
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[0] != 3 or f_tensor.shape != (4, *image.shape[1:]):
         raise ValueError("the image is not uint8 [3,H,W], or the F_Tensor not [4,H,W] of the same size")
+    if f_tensor.dtype.kind not in "biuf" or math.prod(image.shape[1:]) > PIXELS:
+        raise ValueError("the F_Tensor holds no numbers, or the image too many")
     f_tensor = f_tensor.astype(np.float32)
     highest = np.array([1, 1, len(COLOURS) - 1, 1], np.float32)[:, None, None]
     if not ((f_tensor >= 0) & (f_tensor <= highest)).all() or (f_tensor[:3] % 1).any():
         raise ValueError("the F_Tensor holds values that it cannot")
-    meta = json.loads(metadata_file.read_text())
+    meta = untrusted.read_json(metadata_file, METADATA_BYTES)
     values = [GOALS.index(meta["goal"]), FORMATS.index(meta["format"]), meta["tone"], *(meta["grammar"][score] for score in SCORES)]
     values = np.array(values, np.float32)
     if not ((values[2:] >= 0) & (values[2:] <= 1)).all():
         raise ValueError("tone and scores lie in [0,1]")
     f_tensor[3] *= 255
-    return image, np.round(f_tensor).astype(np.uint8), values
+    return np.array(image), np.round(f_tensor).astype(np.uint8), values
 
 
 class DesignFolder(Dataset):
     """Designs in the layout of `write_folder`: the same items and batches as `Designs`, all of the size of the first that can be read.
 
-    What cannot be read, is cut short, or has another size is skipped and counted in one printed line. InputError where nothing is left.
+    What cannot be read, is cut short, has another size, or is a link out of the folder is skipped and counted in one printed line.
+    InputError where nothing is left.
     """
 
     def __init__(self, path):
-        if not (Path(path) / "images").is_dir():
+        self.path, designs, skipped = files.typed(path), [], 0
+        if not (self.path / "images").is_dir():
             raise InputError(f"{path}: no folder of designs — it needs images/, f_tensors/ and metadata/")
-        self.path, designs, skipped = Path(path), [], 0
         for stem in sorted(file.stem for file in (self.path / "images").glob("*.npy")):
             try:
                 design = read_design(self.path, stem)
-            except (OSError, ValueError, KeyError, TypeError, EOFError):
+            except Exception:  # what strangers wrote can fail in any way: too deep, too large, of another kind
                 design = None
             if design is None or (designs and design[0].shape != designs[0][0].shape):
                 skipped += 1
             else:
                 designs.append(design)
         if skipped:
-            print(f"{path}: {skipped} of {skipped + len(designs)} designs skipped: unreadable, incomplete, or of another size")
+            said = f"{path}: {skipped} of {skipped + len(designs)} designs skipped: unreadable, incomplete, or of another size"
+            print(files.printable(said))
         if not designs:
             raise InputError(f"{path}: no design that can be read — write some with write_folder")
         self.images, self.f_tensors, self.numbers = map(np.stack, zip(*designs, strict=True))
