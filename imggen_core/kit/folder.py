@@ -17,7 +17,7 @@ from pathlib import Path
 
 from filelock import FileLock, SoftFileLock, Timeout
 
-from . import files, processes
+from . import files, processes, untrusted
 from .files import shown
 from .settings import InputError
 
@@ -67,7 +67,7 @@ def merge(folder: Path, here: dict) -> tuple[dict | None, dict]:
 def read(path: Path) -> dict:
     """A params.json: {"chapter", "scale", "parameters"}; InputError when it is not one."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = untrusted.read_json(path)
         if isinstance(found["chapter"], str) and isinstance(found["scale"], str) and isinstance(found["parameters"], dict):
             return found
     except (OSError, ValueError, KeyError, TypeError):

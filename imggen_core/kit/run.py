@@ -20,12 +20,12 @@ import os
 import re
 import shutil
 import time
-from itertools import islice
 from pathlib import Path
 from types import MethodType
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
@@ -33,11 +33,12 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
 from . import cards, files, processes, settings, untrusted, zoo
+from .files import shown
 from .folder import DYING, WRITER, claim, hold, writing
 from .history import Clock, History, keep_file, number, read_rows
 from .progress import bar
 from .settings import InputError
-from .state import Randomness, checked, random_state, read_state, set_random_state, unpack_state, write_state
+from .state import Randomness, random_state, read_state, set_random_state, unpack_state, write_state
 
 FLUSH_SECONDS = 2.0  # history.csv and log.txt are at most this much behind
 
@@ -127,7 +128,7 @@ class Run:
             with self._disk():
                 path = self.path("results.json")
                 try:
-                    before = dict(untrusted.read_json(path)) if path.is_file() else {}
+                    before = dict(untrusted.read_json(path)) if path.exists() else {}
                 except (ValueError, TypeError):
                     before = {}  # not what a run wrote
                 files.write(path, json.dumps({**before, **plain(values, finite=True)}, indent=2) + "\n")
@@ -273,8 +274,9 @@ class Run:
         at, data_random = self._position["at"], self._get_data_random()
         with self._data_random:
             iterator = iter(loader)
-            for _ in islice(iterator, begun):
-                pass
+            if any(next(iterator, self) is self for _ in range(begun)):
+                with self._fitting("the loader"):
+                    raise ValueError(f"which has less than {begun} batches")
         if self._saved:
             self._resume()
         length = len(loader) if hasattr(loader, "__len__") else None
@@ -400,8 +402,8 @@ class Run:
             now = time.monotonic()
             if now - self._said >= FLUSH_SECONDS or not self._inside:
                 self._said = now
-                shown = " · ".join(f"{name} {value:.4g}" for name, value in numbers.items())
-                self._log_lines.append(f"step {step} · {shown} · {seconds:.1f} s")
+                said = " · ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+                self._log_lines.append(f"step {step} · {said} · {seconds:.1f} s")
                 self._show_chart(numbers)
             if now - self._flushed >= FLUSH_SECONDS or not self._inside:
                 self._flush()
@@ -560,19 +562,16 @@ class Run:
                     shutil.rmtree(leftover, ignore_errors=True)
                 for path in sorted(folder.glob("step-*"), reverse=True):
                     try:
-                        header, data = read_state(path)
-                        found = checked(unpack_state(header, data, self.device))
+                        found = read_state(path)
                         break
-                    except Exception as error:  # what somebody else wrote can be wrong in any way
-                        reason = " ".join(str(error).split())[:120] or type(error).__name__
-                        self.say(f"{path}: damaged ({reason}) — going back to the state before it, or to the beginning if there is none")
+                    except (OSError, ValueError, KeyError, TypeError) as error:
+                        self.say(f"{path}: damaged ({error}) — going back to the state before it, or to the beginning if there is none")
                         shutil.rmtree(path, ignore_errors=True)
         if not self._share(found is not None):
             return None
-        if not self.main:
-            header, data = None, b""
-        shared = self._share(header), self._share_bytes(data)
-        return found if self.main else unpack_state(*shared, self.device)
+        header, data = found if self.main else (None, b"")
+        with self._fitting("a run"):
+            return unpack_state(self._share(header), self._share_bytes(data), self.device)
 
     def _restore(self, index: int) -> None:
         """Give the object prepared as number `index` its saved state, if there is one."""
@@ -580,11 +579,19 @@ class Run:
             return
         thing, state = self.unwrap(self._objects[index]), self._restored["objects"][index]
         self._restored["objects"][index] = None  # once is enough: its memory is free
-        try:
+        with self._fitting(type(thing).__name__):
             thing.set_state(state) if isinstance(thing, torch.Generator) else thing.load_state_dict(state)
-        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-            reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
-            raise InputError(f"{self.path('state')}: the saved state does not fit {type(thing).__name__} ({reason}) "
+            if isinstance(thing, Optimizer):
+                same_shapes(thing)
+
+    @contextlib.contextmanager
+    def _fitting(self, what: str):
+        """Turn what is wrong with the saved state of `what` into one line: nothing in a state is believed before it fits."""
+        try:
+            yield
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, OverflowError, StopIteration, SafetensorError) as error:
+            reason = str(error).strip().splitlines()[0][:80] if str(error).strip() else type(error).__name__
+            raise InputError(f"{shown(self.path('state'))}: the saved state does not fit {what} ({reason}) "
                              "— the program has changed since; give another folder (--out)") from None  # fmt: skip
 
     def _resume(self) -> None:
@@ -594,7 +601,8 @@ class Run:
         if "pass" not in saved["position"]:
             self._set_data_random(saved["data_random"])
         if self.rank < len(saved["random"]):
-            set_random_state(saved["random"][self.rank], self.device)
+            with self._fitting("the random generators"):
+                set_random_state(saved["random"][self.rank], self.device)
         self._clock = Clock(*saved["clock"], running=not saved["done"])
         self._next_save = time.monotonic() + self.save_seconds
 
@@ -602,10 +610,11 @@ class Run:
         return {"global": self._gather(self._data_random.get()), "loaders": [generator.get_state() for generator in self._generators()]}
 
     def _set_data_random(self, state: dict) -> None:
-        if self.rank < len(state["global"]):
-            self._data_random.set(state["global"][self.rank])
-        for generator, saved in zip(self._generators(), state["loaders"], strict=False):
-            generator.set_state(saved)
+        with self._fitting("the random generators"):
+            if self.rank < len(state["global"]):
+                self._data_random.set(state["global"][self.rank])
+            for generator, saved in zip(self._generators(), state["loaders"], strict=False):
+                generator.set_state(saved)
 
     def _generators(self) -> list[torch.Generator]:
         """The generators that loaders were given: each once, in a fixed order."""
@@ -683,6 +692,14 @@ def in_bfloat16(forward, device: torch.device):
     from accelerate.utils import convert_outputs_to_fp32
 
     return convert_outputs_to_fp32(torch.autocast(device.type, torch.bfloat16)(forward))
+
+
+def same_shapes(opt: Optimizer) -> None:
+    """ValueError unless the moments that an optimiser was given are of their parameters' shapes."""
+    for weight, kept in opt.state.items():
+        for name in {"exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer"} & kept.keys():
+            if getattr(kept[name], "shape", weight.shape) != weight.shape:
+                raise ValueError(f"{name} is {list(kept[name].shape)}, and its parameter {list(weight.shape)}")
 
 
 def state_of(thing):

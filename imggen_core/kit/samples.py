@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import files, images, progress
+from . import files, images, progress, untrusted
 from .files import shown
 from .folder import hold
 from .sampler import Sampler, made
@@ -153,7 +153,7 @@ def claim(samples: Samples, folder: Path) -> None:
             raise InputError(f"{shown(folder)}: holds other files, and no samples — name a new or an empty folder (--out)")
         files.write(path, json.dumps(here, indent=2) + "\n")
     try:
-        there = json.loads(path.read_text(encoding="utf-8"))
+        there = untrusted.read_json(path)
         saved, given = (found | {"model": f"{found['model']} ({found['weights']})"} | found["controls"] for found in (there, here))
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{shown(path)}: damaged, or no samples' — name another folder (--out), or delete this one") from None

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import files, settings
+from . import files, settings, untrusted
 
 KEPT = 2  # saved states: the newest, and the one before it in case the newest is damaged
 
@@ -46,43 +46,36 @@ def read_state(path: Path) -> tuple[dict, bytes]:
         if not (path / name).stat().st_size:
             raise ValueError(f"{name} is empty")
     try:
-        header = json.loads((path / "state.json").read_bytes())
+        header = untrusted.read_json(path / "state.json")
         intact = digest(header["state"]) == header["sha256_of_state"]
     except (ValueError, KeyError, TypeError):
         intact = False
     if not intact:
         raise ValueError("state.json is not what was written")
-    data = (path / "state.safetensors").read_bytes()
+    data = untrusted.read(path / "state.safetensors", untrusted.STATE_BYTES)
     if hashlib.sha256(data).hexdigest() != header["sha256"]:
         raise ValueError("state.safetensors is not what was written")
     return header["state"], data
 
 
 def unpack_state(skeleton: dict, data: bytes, device: torch.device | str = "cpu") -> dict:
-    """The body that `write_state` was given, tensors of an accelerator on `device`."""
+    """The body that `write_state` was given, tensors of an accelerator on `device`; ValueError or its like if it is none of a run."""
     from safetensors.torch import load
 
-    return unpack(skeleton, load(data), device)
-
-
-FORM = {"step": int, "loop": int, "done": bool, "position": dict, "history_rows": int, "clock": list, "losses": int,
-        "loss_sum": torch.Tensor | None, "random": list, "data_random": dict, "objects": list}  # fmt: skip
-
-
-def checked(body: dict) -> dict:
-    """`body`, if a run can go on from it; an error of any kind says what it lacks."""
-    for name, kind in FORM.items():
-        if not isinstance(body[name], kind) or kind is int and not 0 <= body[name] < 2**53:
-            raise ValueError(f"{name} is no such thing")
-    if any(type(value) is not int or value < 0 for value in body["position"].values()):
-        raise ValueError("its position is none")
-    if [type(value) for value in body["clock"]] != [float, float]:
-        raise ValueError("its clock is none")
-    with Randomness(0):
-        for blob in body["random"] + body["data_random"]["global"]:
-            set_random_state(blob)
-    for state in body["data_random"]["loaders"]:
-        torch.Generator().set_state(state)
+    body = unpack(skeleton, load(data), device)
+    count = lambda value: type(value) is int and 0 <= value < 2**53
+    states = lambda value: isinstance(value, list) and all(isinstance(item, torch.Tensor) for item in value)
+    known = {
+        "step": count, "loop": count, "history_rows": count, "losses": count, "done": lambda value: isinstance(value, bool),
+        "position": lambda value: "at" in value and ("pass" in value) == ("batch" in value) and all(map(count, value.values())),
+        "clock": lambda value: len(value) == 2 and all(0 <= seconds < math.inf for seconds in value),
+        "loss_sum": lambda value: value is None or isinstance(value, torch.Tensor) and value.numel() == 1,
+        "random": states, "data_random": lambda value: states(value["global"]) and states(value["loaders"]),
+        "objects": lambda value: isinstance(value, list),
+    }  # fmt: skip
+    for name, good in known.items():
+        if not good(body[name]):
+            raise ValueError(f"{name} is not what a run writes")
     return body
 
 
@@ -119,6 +112,8 @@ def unpack(value, tensors: dict[str, torch.Tensor], device: torch.device | str =
         return [unpack(item, tensors, device) for item in value]
     if not isinstance(value, dict):
         return value
+    if not value:
+        raise ValueError("an empty object is no value")
     kind, content = next(iter(value.items()))
     if kind == "tensor":
         layout = torch.channels_last if value["layout"] == "channels_last" else torch.contiguous_format
@@ -127,6 +122,8 @@ def unpack(value, tensors: dict[str, torch.Tensor], device: torch.device | str =
         return tensors[content].numpy()
     if kind == "tuple":
         return tuple(unpack(item, tensors, device) for item in content)
+    if kind not in ("dict", "counter"):
+        raise ValueError(f"{kind[:20]!r} is no kind of value")
     pairs = {unpack(key, tensors): unpack(item, tensors, device) for key, item in content}
     return collections.Counter(pairs) if kind == "counter" else pairs
 

@@ -42,10 +42,10 @@ def read(path: Path, most: int = JSON_BYTES) -> bytes:
     return data
 
 
-def read_json(path: Path):
+def read_json(path: Path, most: int = JSON_BYTES):
     """The value in a JSON file."""
     try:
-        value = json.loads(read(path))
+        value = json.loads(read(path, most))
     except RecursionError:
         raise ValueError("is nested too deep") from None
     level = [value]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_type_hints
 
 from . import files, settings, untrusted
+from .files import shown
 from .parameters import Flag, Line, Parameter, Real, Whole, like, noted, one_line
 from .settings import InputError, nearest
 
@@ -109,7 +110,9 @@ def load(name_or_path) -> "torch.nn.Module":
         return model.eval()
     except Exception as error:  # what a constructor says to values that its schema lets through may be anything
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{folder}: damaged, or not a {cls.__name__} ({reason[:160]}) — restore the folder or train it again") from None
+        raise InputError(
+            f"{shown(folder)}: damaged, or not a {cls.__name__} ({reason[:100]}) — restore the folder or train it again"
+        ) from None
 
 
 def fingerprint(name_or_path) -> str:
@@ -121,7 +124,9 @@ def fingerprint(name_or_path) -> str:
                 while block := file.read(1 << 20):
                     found.update(block)
         except (OSError, ValueError) as error:
-            raise InputError(f"{path}: {getattr(error, 'strerror', None) or error} — restore the folder or train the model again") from None
+            raise InputError(
+                f"{shown(path)}: {getattr(error, 'strerror', None) or error} — restore the folder or train the model again"
+            ) from None
     return found.hexdigest()[:16]
 
 
@@ -134,7 +139,7 @@ def configuration(folder: Path) -> dict:
         reason = "it names no class"
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-    raise InputError(f"{folder / CONFIG}: damaged ({reason}) — restore the folder or train the model again")
+    raise InputError(f"{shown(folder / CONFIG)}: damaged ({reason}) — restore the folder or train the model again")
 
 
 def model_class(folder: Path) -> type:
@@ -150,7 +155,9 @@ def model_class(folder: Path) -> type:
         except ImportError:
             pass
     if not (isinstance(cls, type) and issubclass(cls, torch.nn.Module) and cls.__module__ == package and hasattr(cls, "from_pretrained")):
-        raise InputError(f"{folder / CONFIG}: its class {one_line(named)} is no model of imggen_core — only the course's own models load")
+        raise InputError(
+            f"{shown(folder / CONFIG)}: its class {one_line(named)} is no model of imggen_core — only the course's own models load"
+        )
     return cls
 
 
@@ -171,7 +178,7 @@ def arguments(folder: Path, cls: type) -> dict:
             raise InputError(f"{values['width']} x {values['height']} is more than the {images.PIXELS:,} pixels that are drawn")
         return values
     except (InputError, TypeError) as error:
-        raise InputError(f"{folder / CONFIG}: {error} — restore the folder or train the model again") from None
+        raise InputError(f"{shown(folder / CONFIG)}: {error} — restore the folder or train the model again") from None
 
 
 PLAIN = {int: Whole(), float: Real(), bool: Flag(), str: Line()}
