@@ -437,7 +437,7 @@ def duration(seconds: float) -> str:
 
 
 def fitted(text: str, most: int = 200) -> str:
-    """An error in at most `most` characters: long words (a path, a value) lose their middle, then the text does; its end says what to do."""
+    """An error in at most `most` characters: long words (a path, a value) lose their middle, then the text; its end says what to do."""
     if len(text) > most:
         text = " ".join(word if len(word) <= 60 else f"{word[:29]}…{word[-30:]}" for word in text.split(" "))
     end = text[text.rfind(" — ") :] if " — " in text else ""

@@ -524,11 +524,12 @@ def test_a_long_error_loses_its_middle_and_keeps_its_end():
 
 
 def test_a_deleted_working_folder_is_one_line_in_every_command(tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(settings.ROOT)}
     program = "import os, sys; os.rmdir(os.getcwd()); from imggen_core import cli; sys.argv = ['imggen', *sys.argv[1:]]; cli.main()"
     for number, words in enumerate((["run", "strokes"], [])):
         (tmp_path / str(number)).mkdir()
         command = [sys.executable, "-P", "-c", program, *words]
-        done = subprocess.run(command, cwd=tmp_path / str(number), capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(settings.ROOT)})
+        done = subprocess.run(command, cwd=tmp_path / str(number), env=environment, capture_output=True, text=True)
         assert done.stderr == "imggen: the working folder was deleted — go to one that is there: cd\n" and done.returncode == 2
 
 

@@ -110,7 +110,7 @@ def test_other_sizes_are_taken(value):
 def test_a_picture_is_measured_before_anything_starts(tmp_path, name):
     sides = {"tall": (1, 10_000), "wide": (10_000, 1), "dot": (9, 9)}[name[:-4]]
     if name.endswith("svg"):
-        (tmp_path / name).write_text('<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d"/>' % sides)
+        (tmp_path / name).write_text(f'<svg xmlns="http://www.w3.org/2000/svg" width="{sides[0]}" height="{sides[1]}"/>')
     else:
         Image.new("RGB", sides).save(tmp_path / name)
     with pytest.raises(InputError, match=f"is {sides[0]} × {sides[1]} pixels, and the longer side must be 16 to 4096"):

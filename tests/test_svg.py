@@ -26,6 +26,7 @@ from PIL import Image
 
 from imggen_core.kit import svg, svg_cairo, targets
 from imggen_core.kit.settings import DATA, InputError
+from imggen_core.tracing import judge
 
 SPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 SQUARE = '<rect width="9" height="9"/>'
@@ -282,6 +283,27 @@ def test_pictures_are_targets_too(tmp_path):
     file.write_bytes(png(3000, 2000))
     assert "3000 × 2000 pixels" in refusal(targets.target, file)
     assert targets.target(file, 30).shape == (3, 20, 30)
+
+
+def test_a_picture_is_measured_without_torch_and_alike(tmp_path):
+    for name, data in (("a.svg", drawing().encode()), ("a.png", png(9, 4))):
+        (tmp_path / name).write_bytes(data)
+        for size in (None, 20, "20x30"):
+            assert targets.read(tmp_path / name, size)[1] == targets.target(tmp_path / name, size).shape[1:]
+    program = f"import sys; from imggen_core.kit import targets; targets.read({str(tmp_path / name)!r}, 20); print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_what_is_too_large_to_draw_at_four_times_the_size_has_no_truth_there(tmp_path):
+    for height, shape in ((2000, None), (40, (3, 160, 40))):
+        (tmp_path / "a.svg").write_text(f'<svg xmlns="http://www.w3.org/2000/svg" width="10" height="{height}"/>')
+        large = judge.enlarged(tmp_path / "a.svg", targets.target(tmp_path / "a.svg"))
+        assert (large if large is None else large.shape) == shape
+
+
+def test_a_gigantic_size_is_said_in_few_digits():
+    said = refusal(svg.rasterise, '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1e300 1e200"/>')
+    assert "is 1e+300 × 1e+200 pixels" in said and len(said) < 100
 
 
 # What is refused

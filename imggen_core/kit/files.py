@@ -1,8 +1,7 @@
 """Files: found by the name that a person typed, and written in one piece or not at all.
 
-Nothing but a regular file is ever replaced. A link is followed where a person named it himself (`find`, `named`); inside of a folder that he
-named (a run's, samples, a stranger's pictures) none is followed out of it (`refuse_links`, `inside`), neither to read nor to write nor to
-remove.
+Nothing but a regular file is ever replaced. A link is followed where a person named it (`find`, `named`); inside of a folder that was named
+(a run's, samples, a stranger's pictures) none is followed out of it (`refuse_links`, `inside`), neither to read nor to write nor to remove.
 """
 
 import contextlib
@@ -34,8 +33,9 @@ def find(path: str | os.PathLike) -> Path:
         raise InputError(f"{name}: no such file — {f'did you mean {close[0]}?' if close else 'check the path'}")
     if found.is_dir():
         raise InputError(f"{name}: is a folder — give the path of a file in it")
-    if not found.is_file() or os.path.realpath(found).startswith(("/proc/", "/sys/")):  # some of those never end, or block
-        raise InputError(f"{name}: is not an ordinary file — give the path of an SVG or a picture")
+    system = os.path.realpath(found).startswith(("/proc/", "/sys/"))  # some of those never end, or block
+    if system or not found.is_file():
+        raise InputError(f"{name}: {'cannot be read: ' * system}is not an ordinary file — give the path of an SVG or a picture")
     return found
 
 

@@ -23,7 +23,6 @@ from typing import Annotated, Any
 
 from .settings import ROOT, InputError, nearest, parse
 
-
 FLOAT32 = 3.4e38  # the largest number that a network computes with
 SHORTER, LONGER = 4, (16, 4096)  # pixels: what a picture's shorter side has at least, and its longer side, for a chapter to work with it
 

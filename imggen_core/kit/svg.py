@@ -24,7 +24,7 @@ from .settings import InputError
 
 FILE_BYTES = 5_000_000
 TRUSTED_PIXELS = 16 * PIXELS
-CPU_SECONDS, WALL_SECONDS, MEMORY = 3, 9, 1 << 30  # the wall's limit is generous: a busy machine takes seconds to start a process
+CPU_SECONDS, WALL_SECONDS, MEMORY = 2, 9, 1 << 30  # the wall's limit is generous: a busy machine takes seconds to start a process
 
 
 @dataclass(frozen=True)
