@@ -230,15 +230,15 @@ class Torture:
         aim = None
         if patience and chance.random() < 0.35:
             aim = chance.choice([(SAVING, chance.randint(1, 40)), (SAVING, chance.randint(1, 12)), (SWAPPING, chance.randint(1, 8))])
-        given = {"save_seconds": chance.choice([0.0, 0.1, 0.5, 2.0]) if patience else 2.0, "quiet": True}
+        given = {"save_seconds": 2.0 if not patience else 0.0 if aim else chance.choice([0.0, 0.1, 0.5, 2.0]), "quiet": True}
         ranks = [0, 1] if way == "forked-2" else [0]
         port = free_port() if len(ranks) > 1 else 0
         todo = chapter, folder, self.parameters(chapter), given, aim
         children = [SERVER.Process(target=attempt, args=(*todo, rank, port)) for rank in ranks]
         for child in children:
             child.start()
-        if patience and not aim:
-            end = time.monotonic() + chance.uniform(0, patience)
+        if patience:
+            end = time.monotonic() + (2 * patience if aim else chance.uniform(0, patience))
             while time.monotonic() < end and any(child.is_alive() for child in children):
                 time.sleep(0.002)
             victim = chance.choice(children)
