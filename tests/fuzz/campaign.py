@@ -50,8 +50,8 @@ class Worker:
         paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
         quiet = {"HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "IMGGEN_DEBUG": "1"}
         self.words = tempfile.TemporaryFile("w+b")
-        self.process = subprocess.Popen([sys.executable, "-m", "fuzz.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.words,
-                                        cwd=ROOT, env=os.environ | quiet | {"PYTHONPATH": paths})  # fmt: skip
+        self.process = subprocess.Popen([sys.executable, "-m", "fuzz.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                stderr=self.words, cwd=ROOT, env=os.environ | quiet | {"PYTHONPATH": paths})  # fmt: skip
         if self.answer(600) != "ready":
             raise RuntimeError(f"the worker does not start:\n{self.last_words()}")
 
@@ -104,7 +104,8 @@ def keep(kind: str, seed: int, number: int, what: str) -> None:
 
     folder = FINDINGS / f"{kind}-{seed}-{number}"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "what.txt").write_text(f"again, in tests/: IMGGEN_FUZZ_SEED={seed} python -m fuzz {kind} {number}\n\n{what}\n", errors="replace")
+    (folder / "what.txt").write_text(f"again, in tests/: IMGGEN_FUZZ_SEED={seed} python -m fuzz {kind} {number}\n\n{what}\n",
+     errors="replace")  # fmt: skip
     data = judge.made(kind, seed, number)[0]
     for name, content in data.items() if isinstance(data, dict) else [("input", data)]:
         content = content if isinstance(content, (bytes, str)) else repr(content)
@@ -119,8 +120,8 @@ def table(counts: dict[str, Count]) -> str:
         numbers = (count.inputs, count.refused, count.accepted, count.unexpected)
         rows.append((name, *(f"{number:,}" for number in numbers), f"{count.seconds:.1f}", f"{count.megabytes:,.0f}"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(f"{text:>{width}}" if k else f"{text:<{width}}" for k, (text, width) in enumerate(zip(row, widths, strict=True)))
-                     for row in rows)  # fmt: skip
+    return "\n".join("  ".join(f"{text:>{width}}" if k else f"{text:<{width}}" for k, (text, width) in enumerate(zip(row, widths,
+                     strict=True))) for row in rows)  # fmt: skip
 
 
 def total(counts: dict[str, Count]) -> Count:

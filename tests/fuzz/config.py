@@ -10,9 +10,10 @@ from .campaign import ROOT
 from .mutations import spoil_bytes, spoil_json, spoil_value
 from .weights import load_and_draw
 
-CLASSES = ["torch.nn.Linear", "imggen_core.ddpm.ResidualBlock", "imggen_core.ddpm.Attention", "imggen_core.wireframe.GridNetwork", "imggen_core.wireframe.CoordinateNetwork",
-           "imggen_core.designer.GuidedNetwork", "imggen_core.kit.run.Run", "imggen_core.nothing.Model", "imggen_core", "os.system", "imggen_core.cli.main",
-           "imggen_core..ddpm.DDPM", "imggen_core.ddpm.DDPM.sample", ""]  # fmt: skip
+CLASSES = ["torch.nn.Linear", "imggen_core.ddpm.ResidualBlock", "imggen_core.ddpm.Attention", "imggen_core.wireframe.GridNetwork",
+           "imggen_core.wireframe.CoordinateNetwork", "imggen_core.designer.GuidedNetwork", "imggen_core.kit.run.Run",
+           "imggen_core.nothing.Model", "imggen_core", "os.system", "imggen_core.cli.main", "imggen_core..ddpm.DDPM",
+           "imggen_core.ddpm.DDPM.sample", ""]  # fmt: skip
 
 
 @functools.cache
@@ -23,8 +24,9 @@ def seeds() -> list[tuple[str, dict]]:
 def mutate(random, seed: tuple[str, dict]) -> dict:
     name, config = seed
     card = (ROOT / "checkpoints" / name / "README.md").read_bytes()
-    return {"model": name, "config": spoil_json(random, config, spoiled), "card": spoil_bytes(random, card) if random.random() < 0.1 else card,
-            "instead": random.choice([None] * 60 + ["config.json as a pipe", "model.safetensors as a pipe", "config.json as a folder", "model.safetensors as a link"])}  # fmt: skip
+    return {"model": name, "config": spoil_json(random, config, spoiled), "card": spoil_bytes(random,
+            card) if random.random() < 0.1 else card, "instead": random.choice([None] * 60 + ["config.json as a pipe",
+            "model.safetensors as a pipe", "config.json as a folder", "model.safetensors as a link"])}  # fmt: skip
 
 
 def spoiled(random, config: dict) -> dict:

@@ -6,14 +6,16 @@ import sys
 from .mutations import NUMBERS, TEXTS
 from .weights import seeds  # noqa: F401
 
-OUTS = ["a.png", "a.jpg", "a.svg", "a.zip", "a/", "a", "a.gif", ".png", "x/a.png", "a" * 300 + ".png", "~nosuch/a.png", "/proc/a.png", "a\nb.png", "/dev/null", "/dev/null/", "é\u202e.png",
-        "..", "./a.PNG", "a.png/", "\ud800.png", " .png", "-.png", "/proc/self/mem", "a\0.png", "~"]  # fmt: skip
+OUTS = ["a.png", "a.jpg", "a.svg", "a.zip", "a/", "a", "a.gif", ".png", "x/a.png", "a" * 300 + ".png", "~nosuch/a.png", "/proc/a.png",
+        "a\nb.png", "/dev/null", "/dev/null/", "é\u202e.png", "..", "./a.PNG", "a.png/", "\ud800.png", " .png", "-.png",
+        "/proc/self/mem", "a\0.png", "~"]  # fmt: skip
 
 
 def mutate(random, model: str) -> dict:
     from imggen_core.kit import zoo
 
-    model = random.choice([model] * 12 + ["", "nobody", model[:-1], "..", "/etc", "\0", "a" * 5000, "/dev/zero", "a\nb", "checkpoints", "~nosuch", "\ud800"])
+    model = random.choice([model] * 12 + ["", "nobody", model[:-1], "..", "/etc", "\0", "a" * 5000, "/dev/zero", "a\nb", "checkpoints",
+                          "~nosuch", "\ud800"])  # fmt: skip
     controls, words = zoo.load(model).controls if model in zoo.models() else {}, []
     for name, control in random.sample(sorted(controls.items()), min(len(controls), random.choice([0, 1, 1, 2]))):
         edges = [value + off for value in (getattr(control, "low", 0), getattr(control, "high", 0)) for off in (0, 1, -1, 1e-9)]

@@ -54,10 +54,12 @@ def spoil_npy(random, data: bytes) -> bytes:
         file = io.BytesIO()
         np.save(file, np.array([{"a": 1}] * 3, object), allow_pickle=True)
         return file.getvalue()
-    shape = random.choice([(3, 10**9, 10**9), (2**62,), (-1, 3), (0,), "x", (3.0, 2), None, (3, 32, 32), (4, 32, 32), (3, 40_000, 40_000), ((1,),), (True, 3)])
+    shape = random.choice([(3, 10**9, 10**9), (2**62, ), (-1, 3), (0, ), "x", (3.0, 2), None, (3, 32, 32), (4, 32, 32), (3, 40_000,
+                          40_000), ((1, ), ), (True, 3)])  # fmt: skip
     descr = random.choice(["|u1", "<f4", "<f8", "|O", "<U9999999", "x", [("a", "<f4")], "<M8[ns]", None, ">f4", "|V9", "|b1", "<f16"])
     header = {"descr": descr, "fortran_order": random.choice([True, False, 3]), "shape": shape}
-    text = random.choice([repr(header), repr(header)[:-1], "(" * 150 + "1" + ")" * 150, "[" * 9000, "__import__('os').system('true')", repr(header | {"more": 1}), "9" * 9000, "-" * 6000 + "1"])
+    text = random.choice([repr(header), repr(header)[:-1], "(" * 150 + "1" + ")" * 150, "[" * 9000, "__import__('os').system('true')",
+                         repr(header | {"more": 1}), "9" * 9000, "-" * 6000 + "1"])  # fmt: skip
     text = text.encode() + random.choice([b"\n", b"", b" " * 70_000, b"\0"])
     version, size = random.choice([((1, 0), "<H"), ((2, 0), "<I"), ((3, 0), "<I"), ((9, 9), "<I")])
     length = len(text) if random.random() < 0.8 else random.choice([0, 1, 65_535, 2**31])

@@ -6,7 +6,6 @@ import random
 import shutil
 import sys
 import tempfile
-import time
 import traceback
 import warnings
 from pathlib import Path

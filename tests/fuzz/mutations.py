@@ -4,9 +4,9 @@ import json
 
 NUMBERS = [0, -0.0, 1, -1, 2, 7, 0.5, 1e-300, 1e-30, 1e9, 1e300, -1e300, 2**31, 2**53, 2**63, -(2**63), 10**400, float("nan"), float("inf"),
            -float("inf")]  # fmt: skip
-TEXTS = ["", " ", "x", "None", "nan", "1e999", "-0", "0x10", "1_000", "١٢", "ß" * 300, "a\nb", "a\rb", "\x1b[31m", "\u202e", "\ufeff", "../..",
-         "/etc/passwd", "/dev/zero", "~nosuch/x", "${HOME}", "%s%n", "{0}", "'", '"', "\\", "\0", "[", "[" * 3000, "(" * 300, "{}", "a" * 5000,
-         "9" * 5000, "__class__", "true", "💥", "\ud800"]  # fmt: skip
+TEXTS = ["", " ", "x", "None", "nan", "1e999", "-0", "0x10", "1_000", "١٢", "ß" * 300, "a\nb", "a\rb", "\x1b[31m", "\u202e", "\ufeff",
+         "../..", "/etc/passwd", "/dev/zero", "~nosuch/x", "${HOME}", "%s%n", "{0}", "'", '"', "\\", "\0", "[", "[" * 3000, "(" * 300,
+         "{}", "a" * 5000, "9" * 5000, "__class__", "true", "💥", "\ud800"]  # fmt: skip
 
 
 def anything(random, depth: int = 0):
@@ -33,7 +33,8 @@ def near(random, value):
         at = random.randrange(len(value) + 1)
         return random.choice([value[:at], value[:at] + random.choice(TEXTS) + value[at:], value.upper(), value * 50, [value]])
     if isinstance(value, list):
-        return random.choice([value[1:], value + value, value * 100, value[::-1], [value], value[0] if value else [[]], value + [anything(random)]])
+        return random.choice([value[1:], value + value, value * 100, value[::-1], [value], value[0] if value else [[]],
+                             value + [anything(random)]])  # fmt: skip
     return anything(random)
 
 
@@ -94,6 +95,7 @@ def spoil_bytes(random, data: bytes, where: int | None = None) -> bytes:
             del data[at : at + random.choice([1, 4, 100])]
         else:
             size = random.choice([1, 2, 4, 8])
-            whole = random.choice([0, 1, 255, 2 ** (8 * size) - 1, 2 ** (8 * size - 1), 2 ** (8 * size - 1) - 1, random.getrandbits(8 * size)])
+            whole = random.choice([0, 1, 255, 2 ** (8 * size) - 1, 2 ** (8 * size - 1), 2 ** (8 * size - 1) - 1,
+                                  random.getrandbits(8 * size)])  # fmt: skip
             data[at : at + size] = (whole % 2 ** (8 * size)).to_bytes(size, random.choice(["little", "big"]))
     return bytes(data)

@@ -24,7 +24,8 @@ def text(random, kind) -> str:
     """What a person may type for a parameter of this kind: its limits and just beyond, lists of any length, and nonsense."""
     kind = getattr(kind, "kind", kind)
     if random.random() < 0.3:
-        return random.choice(TEXTS + ["[1, 2", "[]", "[[]]", "()", "{1}", "[None]", "1,2", "1j", "b'a'", "lambda: 0", "0b11", "1e5", "5e-324", "320x", "0x0", "99999x99999", "320x200"])
+        return random.choice(TEXTS + ["[1, 2", "[]", "[[]]", "()", "{1}", "[None]", "1,2", "1j", "b'a'", "lambda: 0", "0b11", "1e5",
+                             "5e-324", "320x", "0x0", "99999x99999", "320x200"])  # fmt: skip
     if hasattr(kind, "each"):
         return f"[{', '.join(text(random, kind.each) for _ in range(random.choice([0, 1, 2, 3, kind.most + 1])))}]"
     if hasattr(kind, "options"):

@@ -27,10 +27,11 @@ def seeds() -> list[tuple[str, bytes]]:
     ways += [("JPEG", mode, options) for mode in ("RGB", "L", "CMYK") for options in ({}, {"progressive": True, "exif": exif})]
     ways += [("GIF", "P", {}), ("GIF", "RGB", {"save_all": True, "append_images": [colours.rotate(90)]}), ("GIF", "P", {"transparency": 1})]
     ways += [("BMP", mode, {}) for mode in ("RGB", "RGBA", "L", "P", "1")]
-    ways += [("WEBP", "RGB", {}), ("WEBP", "RGBA", {"lossless": True, "exif": exif}), ("WEBP", "RGB", {"save_all": True, "append_images": [colours]})]
-    ways += [("TIFF", mode, {"compression": packing}) for mode, packing in
-             [("RGB", None), ("RGBA", "tiff_lzw"), ("L", "tiff_adobe_deflate"), ("1", "group4"), ("F", None), ("I;16", None), ("CMYK", "packbits"),
-              ("RGB", "jpeg"), ("P", None), ("RGB", "tiff_lzw")]]  # fmt: skip
+    ways += [("WEBP", "RGB", {}), ("WEBP", "RGBA", {"lossless": True, "exif": exif}), ("WEBP", "RGB", {"save_all": True,
+             "append_images": [colours]})]  # fmt: skip
+    ways += [("TIFF", mode, {"compression": packing}) for mode, packing in [("RGB", None), ("RGBA", "tiff_lzw"), ("L",
+             "tiff_adobe_deflate"), ("1", "group4"), ("F", None), ("I;16", None), ("CMYK", "packbits"), ("RGB", "jpeg"), ("P", None),
+             ("RGB", "tiff_lzw")]]  # fmt: skip
     ways += [("PPM", mode, {}) for mode in ("RGB", "L", "1", "I")]
     found = []
     for kind, mode, options in ways:
@@ -38,7 +39,8 @@ def seeds() -> list[tuple[str, bytes]]:
         picture = colours.convert("L").convert("I").convert("I;16") if mode == "I;16" else colours.convert(mode)
         picture.save(file, kind, **{name: value for name, value in options.items() if value is not None})
         found.append((SUFFIX.get(kind, kind.lower()), file.getvalue()))
-    return found + [("ppm", b"P3\n2 2\n255\n1 2 3 4 5 6 7 8 9 10 11 12\n"), ("pgm", b"P2 2 1 9\n4 5"), ("ppm", b"PF\n2 1\n-1.0\n" + bytes(24))]
+    return found + [("ppm", b"P3\n2 2\n255\n1 2 3 4 5 6 7 8 9 10 11 12\n"), ("pgm", b"P2 2 1 9\n4 5"), ("ppm",
+                    b"PF\n2 1\n-1.0\n" + bytes(24))]  # fmt: skip
 
 
 def mutate(random, seed: tuple[str, bytes]) -> dict:
@@ -72,13 +74,17 @@ def spoil_png(random, data: bytes) -> bytes:
         elif action == 1 and len(chunks) > 1:
             del chunks[place]
         elif action == 2:
-            made = random.choice([b"x\0\0" + zlib.compress(bytes(9_000_000)), b"Description\0" + bytes(50), random.randbytes(60), b"", bytes(4000)])
-            chunks.insert(1, (random.choice([b"zTXt", b"iTXt", b"tEXt", b"iCCP", b"tRNS", b"gAMA", b"eXIf", b"PLTE", b"acTL", b"fcTL", b"fdAT", b"pHYs", b"sBIT", b"XXXX"]), made))
+            made = random.choice([b"x\0\0" + zlib.compress(bytes(9_000_000)), b"Description\0" + bytes(50), random.randbytes(60), b"",
+                                 bytes(4000)])  # fmt: skip
+            chunks.insert(1, (random.choice([b"zTXt", b"iTXt", b"tEXt", b"iCCP", b"tRNS", b"gAMA", b"eXIf", b"PLTE", b"acTL", b"fcTL",
+                          b"fdAT", b"pHYs", b"sBIT", b"XXXX"]), made))  # fmt: skip
         elif action == 3 and kind == b"IDAT":
-            chunks[place] = kind, random.choice([zlib.compress(bytes(random.choice([0, 3, 100, 10**7]))), zlib.compress(b"\xff" * 10_000), content[:-9], b""])
+            chunks[place] = kind, random.choice([zlib.compress(bytes(random.choice([0, 3, 100, 10**7]))),
+                   zlib.compress(b"\xff" * 10_000), content[:-9], b""])  # fmt: skip
         elif action == 4:
             sides = [random.choice([0, 1, 9, 13, 5792, 32768, 70_000, 2**31 - 1, 2**32 - 1]) for _ in "hw"]
-            chunks[0] = b"IHDR", struct.pack(">II", *sides) + bytes(random.choice([0, 1, 2, 3, 4, 6, 8, 16, 255]) if random.random() < 0.3 else byte for byte in chunks[0][1][8:])
+            chunks[0] = b"IHDR", struct.pack(">II", *sides) + bytes(random.choice([0, 1, 2, 3, 4, 6, 8, 16,
+                   255]) if random.random() < 0.3 else byte for byte in chunks[0][1][8:])  # fmt: skip
         else:
             chunks[place] = kind, spoil_bytes(random, content or b"\0")
     return data[:8] + b"".join(chunk(kind, content) for kind, content in chunks)
@@ -99,7 +105,8 @@ def spoil_jpeg(random, data: bytes) -> bytes:
 def spoil_words(random, data: bytes) -> bytes:
     """A number of the header, which is text."""
     words = re.split(rb"(\s+)", data, maxsplit=4)
-    words[random.choice([0, 2, 4, 6]) % len(words)] = random.choice([b"0", b"-1", b"99999", b"P7", b"P9", b"1e9", b"nan", b"65536", b"#" * 200, b"", b"9" * 50])
+    words[random.choice([0, 2, 4, 6]) % len(words)] = random.choice([b"0", b"-1", b"99999", b"P7", b"P9", b"1e9", b"nan", b"65536",
+          b"#" * 200, b"", b"9" * 50])  # fmt: skip
     return b"".join(words)
 
 

@@ -26,7 +26,8 @@ def mutate(random, seed: dict[str, bytes]) -> dict:
     data, files = seed[name], dict(seed)
     if name == "history.csv":
         lines = data.decode().splitlines()
-        lines[random.randrange(len(lines))] = random.choice([",".join(TEXTS[:9]), "", ",,,,,", "1,2", "x" * 200_000, "nan,inf,-1", "9" * 5000 + ",1,1", '"', "\0"])
+        lines[random.randrange(len(lines))] = random.choice([",".join(TEXTS[:9]), "", ",,,,,", "1,2", "x" * 200_000, "nan,inf,-1",
+              "9" * 5000 + ",1,1", '"', "\0"])  # fmt: skip
         data = random.choice(["\n".join(lines).encode(errors="replace"), spoil_bytes(random, data)])
     elif name.endswith("state.json") and random.random() < 0.8:  # with the right sums, so that what it says is believed
         header = json.loads(data)

@@ -12,7 +12,8 @@ def seeds() -> list[str]:
     return [(ROOT / "settings.ini").read_text()]
 
 
-VALUES = ["nan", "-3", "1e400", "cuda:99", "[", "[1, 2", "{}", "None", "9" * 5000, "(" * 9000, "%(x)s", "é", "0", "1e308", "__import__('os')", "-", "'", "[[]]", "[8, -1]", "float16", "1_0"]
+VALUES = ["nan", "-3", "1e400", "cuda:99", "[", "[1, 2", "{}", "None", "9" * 5000, "(" * 9000, "%(x)s", "é", "0", "1e308",
+          "__import__('os')", "-", "'", "[[]]", "[8, -1]", "float16", "1_0"]  # fmt: skip
 
 
 def mutate(random, seed: str) -> dict:
@@ -27,7 +28,8 @@ def mutate(random, seed: str) -> dict:
         elif action == 1:
             lines.insert(at, random.choice(lines))
         elif action == 2:
-            lines[at] = random.choice(["[", "[]", "[chapter ]", "[chapter ../x]", "[chapter wireframe]", "[x.smoke]", "=", "a", " x = 1", "[chapter a b]", "[DEFAULT]", "[chapter DEFAULT]"])
+            lines[at] = random.choice(["[", "[]", "[chapter ]", "[chapter ../x]", "[chapter wireframe]", "[x.smoke]", "=", "a",
+                  " x = 1", "[chapter a b]", "[DEFAULT]", "[chapter DEFAULT]"])  # fmt: skip
         else:
             lines[at] = f"{name} = {random.choice(VALUES + TEXTS)}"
     text = "\n".join(lines)

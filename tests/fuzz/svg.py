@@ -16,22 +16,27 @@ xml.register_namespace("", SVG[1:-1])
 xml.register_namespace("xlink", XLINK[1:-5])
 
 UNITS = ["", "px", "pt", "mm", "cm", "in", "em", "ex", "%", "rem", "vw", "furlong", " ", ",", "deg"]
-NUMBERS = ["0", "-0", "-1", "1e9", "1e308", "1e-308", "1e999", "nan", "inf", "-inf", ".", "-", "1.2.3", "1e", "0x10", "9" * 400, "3 4", "", "१", "2147483648"]
-PATHS = ["M", "M 0 0 Z Z Z", "L 1 1", "M0,0" + "h1v1" * 3000, "M 1e308 1e308 L -1e308 0", "M0 0 A 0 0 0 0 0 1 1", "M0 0 A 1 1 0 7 7 9 9", "M 0 0 C 1",
-         "M0 0 Q nan 1 2 3", "m 1 1 z m 2", "M0 0 T 5 5 S 1 2", "x", "M0 0 A 1e300 1e-300 720 1 1 4 4", "M10-10.5.5.5e1"]
-TRANSFORMS = ["scale(0)", "scale(1e308)", "matrix(0 0 0 0 0 0)", "matrix(1)", "rotate(nan)", "skewX(90)", "translate(1e30)", "rotate(45", "none", "scale(2) " * 400,
-              "frobnicate(3)", "matrix(1 2 3 4 5 inf)"]
-PAINTS = ["none", "currentColor", "#12", "#12345678", "rgb(1,2)", "rgba(1e9,-3,nan,2)", "hsl(0,0,0)", "url(#)", "url(#nobody)", "url(nothing.svg#a)", "inherit",
-          "rgb(10%, 20%", "url(data:,)", "transparent", "RED", "color-mix(in lab, red, blue)"]
-STYLES = ["fill:url(#a);stroke:red", "font-size:1e9px", "@import url(file:///etc/passwd)", "a{b:c}}}", "*{fill:red}" * 200, ":not(:not(*)){fill:blue}", "rect > * ~ #a{x:y}",
-          "fill:red;;;:;stroke-width:-3", "{", "/*", "g:nth-child(2n+){}", "@media print{*{display:none}}", "rect{fill:red}\\", "\\0{}", "::before{content:''}", "stroke-dasharray:0"]
-NAMES = ["g", "use", "image", "linearGradient", "radialGradient", "stop", "pattern", "mask", "clipPath", "marker", "filter", "feOffset", "feBlend", "feFlood", "text",
-         "tspan", "textPath", "style", "symbol", "svg", "switch", "a", "defs", "path", "rect", "circle", "ellipse", "line", "polyline", "polygon", "foreignObject",
-         "script", "animate", "title", "nothing"]
-ATTRIBUTES = ["x", "y", "width", "height", "viewBox", "preserveAspectRatio", "transform", "d", "points", "r", "cx", "rx", "fill", "stroke", "stroke-width", "stroke-dasharray",
-              "stroke-miterlimit", "opacity", "clip-path", "mask", "filter", "marker-start", "marker-mid", "style", "class", "id", "offset", "gradientUnits", "gradientTransform",
-              "patternUnits", "spreadMethod", "font-size", "font-family", "text-anchor", "dx", "rotate", "textLength", "letter-spacing", "startOffset", "overflow", "display",
-              "visibility", "fill-rule", "orient", "markerWidth", "refX", "fx", "stop-color", "stop-opacity", "systemLanguage", "requiredFeatures", "stroke-linecap", "x1", "mode"]  # fmt: skip
+NUMBERS = ["0", "-0", "-1", "1e9", "1e308", "1e-308", "1e999", "nan", "inf", "-inf", ".", "-", "1.2.3", "1e", "0x10", "9" * 400, "3 4",
+           "", "१", "2147483648"]  # fmt: skip
+PATHS = ["M", "M 0 0 Z Z Z", "L 1 1", "M0,0" + "h1v1" * 3000, "M 1e308 1e308 L -1e308 0", "M0 0 A 0 0 0 0 0 1 1",
+         "M0 0 A 1 1 0 7 7 9 9", "M 0 0 C 1", "M0 0 Q nan 1 2 3", "m 1 1 z m 2", "M0 0 T 5 5 S 1 2", "x",
+         "M0 0 A 1e300 1e-300 720 1 1 4 4", "M10-10.5.5.5e1"]  # fmt: skip
+TRANSFORMS = ["scale(0)", "scale(1e308)", "matrix(0 0 0 0 0 0)", "matrix(1)", "rotate(nan)", "skewX(90)", "translate(1e30)",
+              "rotate(45", "none", "scale(2) " * 400, "frobnicate(3)", "matrix(1 2 3 4 5 inf)"]  # fmt: skip
+PAINTS = ["none", "currentColor", "#12", "#12345678", "rgb(1,2)", "rgba(1e9,-3,nan,2)", "hsl(0,0,0)", "url(#)", "url(#nobody)",
+          "url(nothing.svg#a)", "inherit", "rgb(10%, 20%", "url(data:,)", "transparent", "RED", "color-mix(in lab, red, blue)"]  # fmt: skip
+STYLES = ["fill:url(#a);stroke:red", "font-size:1e9px", "@import url(file:///etc/passwd)", "a{b:c}}}", "*{fill:red}" * 200,
+          ":not(:not(*)){fill:blue}", "rect > * ~ #a{x:y}", "fill:red;;;:;stroke-width:-3", "{", "/*", "g:nth-child(2n+){}",
+          "@media print{*{display:none}}", "rect{fill:red}\\", "\\0{}", "::before{content:''}", "stroke-dasharray:0"]  # fmt: skip
+NAMES = ["g", "use", "image", "linearGradient", "radialGradient", "stop", "pattern", "mask", "clipPath", "marker", "filter", "feOffset",
+         "feBlend", "feFlood", "text", "tspan", "textPath", "style", "symbol", "svg", "switch", "a", "defs", "path", "rect", "circle",
+         "ellipse", "line", "polyline", "polygon", "foreignObject", "script", "animate", "title", "nothing"]  # fmt: skip
+ATTRIBUTES = ["x", "y", "width", "height", "viewBox", "preserveAspectRatio", "transform", "d", "points", "r", "cx", "rx", "fill",
+              "stroke", "stroke-width", "stroke-dasharray", "stroke-miterlimit", "opacity", "clip-path", "mask", "filter",
+              "marker-start", "marker-mid", "style", "class", "id", "offset", "gradientUnits", "gradientTransform", "patternUnits",
+              "spreadMethod", "font-size", "font-family", "text-anchor", "dx", "rotate", "textLength", "letter-spacing", "startOffset",
+              "overflow", "display", "visibility", "fill-rule", "orient", "markerWidth", "refX", "fx", "stop-color", "stop-opacity",
+              "systemLanguage", "requiredFeatures", "stroke-linecap", "x1", "mode"]  # fmt: skip
 
 
 @functools.cache
@@ -43,17 +48,20 @@ def seeds() -> list[str]:
             '<clipPath id="c"><circle r="9"/></clipPath><mask id="d"><rect width="9" height="9" fill="white"/></mask>',
             '<marker id="e"><path d="M0 0L3 3"/></marker><symbol id="f" viewBox="0 0 4 4"><rect width="4" height="4"/></symbol>',
             '<filter id="g"><feOffset dx="2"/><feFlood flood-color="red"/></filter><style>rect{fill:url(#b)}</style>']  # fmt: skip
-    drawn = ['<rect width="9" height="9" clip-path="url(#c)" mask="url(#d)" filter="url(#g)"/><path d="M1 1L5 5L9 1" marker-start="url(#e)"/>',
-             '<text x="1" y="9" font-size="8">word<tspan dx="1">two</tspan></text><path id="h" d="M0 9H20"/><text><textPath href="#h">on</textPath></text>',
-             '<use href="#f" x="2"/><switch><g/></switch><svg x="3" width="5" viewBox="0 0 1 1"><circle r="1" fill="url(#a)"/></svg>']  # fmt: skip
-    return found + ['<svg xmlns="http://www.w3.org/2000/svg" width="20" height="12" viewBox="0 0 20 12">' + "".join(rich + drawn) + "</svg>"] * 4
+    drawn = ['<rect width="9" height="9" clip-path="url(#c)" mask="url(#d)" filter="url(#g)"/>',
+             '<path d="M1 1L5 5L9 1" marker-start="url(#e)"/><text x="1" y="9" font-size="8">word<tspan dx="1">two</tspan></text>',
+             '<path id="h" d="M0 9H20"/><text><textPath href="#h">on</textPath></text><use href="#f" x="2"/><switch><g/></switch>',
+             '<svg x="3" width="5" viewBox="0 0 1 1"><circle r="1" fill="url(#a)"/></svg>']  # fmt: skip
+    head = '<svg xmlns="http://www.w3.org/2000/svg" width="20" height="12" viewBox="0 0 20 12">'
+    return found + [head + "".join(rich + drawn) + "</svg>"] * 4
 
 
 def mutate(random, seed: str) -> dict:
     root = xml.fromstring(re.sub(r"<!DOCTYPE[^>]*>", "", seed))
     for _ in range(random.choice([1, 1, 2, 3, 6])):
         random.choice([attribute, attribute, attribute, nest, duplicate, swap, remove, add, add, point, canvas])(random, root)
-    return {"svg": written(random, xml.tostring(root, encoding="unicode")), "size": random.choice([None, 24, 24, (40, 10), 200]), "as": random.choice(["file"] * 4 + ["text"])}
+    return {"svg": written(random, xml.tostring(root, encoding="unicode")), "size": random.choice([None, 24, 24, (40, 10), 200]),
+            "as": random.choice(["file"] * 4 + ["text"])}  # fmt: skip
 
 
 def some(random, root):
@@ -134,10 +142,13 @@ def add(random, root) -> None:
 
 
 def reference(random) -> str:
-    picture = random.choice([b"", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"<svg/>", b"<svg width='1e9' height='9'/>", b"RIFF1234WEBP", gzip.compress(b"<svg/>")])
-    data = "data:image/" + random.choice(["png", "svg+xml", "jpeg", "x;charset=utf-8", ";;"]) + ";base64," + base64.b64encode(picture).decode()
-    return random.choice([*"abcdefghi", "", "#", "#nobody", *(f"#{letter}" for letter in "abcdefgh"), data, data[:-3], "data:,", "data:text/css,a{}", "file:///etc/passwd",
-                          "http://localhost/x.svg", "../x.svg", "//x", "data:image/svg+xml,<svg><use href='%23a'/></svg>", "x:y", "file:///dev/zero"])  # fmt: skip
+    picture = random.choice([b"", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"<svg/>", b"<svg width='1e9' height='9'/>", b"RIFF1234WEBP",
+                            gzip.compress(b"<svg/>")])  # fmt: skip
+    data = "data:image/" + random.choice(["png", "svg+xml", "jpeg", "x;charset=utf-8",
+                            ";;"]) + ";base64," + base64.b64encode(picture).decode()  # fmt: skip
+    return random.choice([*"abcdefghi", "", "#", "#nobody", *(f"#{letter}" for letter in "abcdefgh"), data, data[:-3], "data:,",
+                         "data:text/css,a{}", "file:///etc/passwd", "http://localhost/x.svg", "../x.svg", "//x",
+                         "data:image/svg+xml,<svg><use href='%23a'/></svg>", "x:y", "file:///dev/zero"])  # fmt: skip
 
 
 def point(random, root) -> None:
@@ -148,8 +159,10 @@ def point(random, root) -> None:
     user.set(random.choice([XLINK, "href"]), "#" + random.choice(["abcdefgh", thing.get("id")])[:1])
 
 
-ENTITIES = ['<!DOCTYPE svg [<!ENTITY a "b">]>', '<!DOCTYPE svg [<!ENTITY a SYSTEM "file:///etc/passwd">]>', "<!DOCTYPE svg>", '<!DOCTYPE svg SYSTEM "http://localhost/x.dtd">',
-            '<!DOCTYPE svg [<!ENTITY a "1234567890"><!ENTITY b "&a;&a;&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;">]>', "<?xml-stylesheet href='file:///etc/passwd'?>", "<!-- x -->"]
+ENTITIES = ['<!DOCTYPE svg [<!ENTITY a "b">]>', '<!DOCTYPE svg [<!ENTITY a SYSTEM "file:///etc/passwd">]>', "<!DOCTYPE svg>",
+            '<!DOCTYPE svg SYSTEM "http://localhost/x.dtd">',
+            '<!DOCTYPE svg [<!ENTITY a "1234567890"><!ENTITY b "&a;&a;&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;">]>',
+            "<?xml-stylesheet href='file:///etc/passwd'?>", "<!-- x -->"]  # fmt: skip
 
 
 def written(random, text: str) -> bytes:
@@ -157,14 +170,17 @@ def written(random, text: str) -> bytes:
     if random.random() < 0.1:
         text = random.choice(ENTITIES) + text.replace(">", ">&a;", random.randrange(2))
     if random.random() < 0.1:
-        text = f'<?xml version="{random.choice(["1.0", "1.1", "9", ""])}" encoding="{random.choice(["utf-8", "utf-16", "latin-1", "cp1252", "idna", "rot13", "hex", "utf-7", "", "x" * 99])}"?>{text}'
+        encoding = random.choice(["utf-8", "utf-16", "latin-1", "cp1252", "idna", "rot13", "hex", "utf-7", "", "x" * 99])
+        text = f'<?xml version="{random.choice(["1.0", "1.1", "9", ""])}" encoding="{encoding}"?>{text}'
     if random.random() < 0.05:
         at = random.randrange(len(text))
-        text = text[:at] + random.choice(["", "<", "&", "]]>", "\x00", "\x0b", "&#0;", "&#xD800;", "<![CDATA[", "\ufffe", "\ud800"]) + text[at:]
+        text = text[:at] + random.choice(["", "<", "&", "]]>", "\x00", "\x0b", "&#0;", "&#xD800;", "<![CDATA[", "\ufffe",
+                    "\ud800"]) + text[at:]  # fmt: skip
     if random.random() < 0.05:  # deeper than this program could write it by itself
         name, deep, (head, sign, rest) = random.choice(NAMES), random.choice([300, 3000, 60_000]), text.rpartition("</")
         text = f"{head}{f'<{name}>' * deep}{f'</{name}>' * deep}{sign}{rest}"
-    data = text.encode(random.choice(["utf-8"] * 12 + ["utf-16", "utf-8-sig", "utf-32", "utf-7"]), "surrogatepass" if "\ud800" in text else "replace")
+    data = text.encode(random.choice(["utf-8"] * 12 + ["utf-16", "utf-8-sig", "utf-32", "utf-7"]),
+                       "surrogatepass" if "\ud800" in text else "replace")  # fmt: skip
     if random.random() < 0.05:
         data = data[: random.randrange(len(data))]
     if random.random() < 0.08:

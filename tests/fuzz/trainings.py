@@ -1,4 +1,4 @@
-"""Small trainings with one parameter at its edge: what `-p` takes is learnt with, or refused in one sentence, but never half-way through."""
+"""Small trainings with one parameter at its edge: what `-p` takes is learnt with, or refused in one sentence, never half-way."""
 
 import functools
 import importlib
@@ -38,9 +38,10 @@ def edge(random, kind, usual):
 
 
 def feed(data: dict) -> None:
+    from test_contract import SMALL
+
     from imggen_core import cli
     from imggen_core.kit.run import Run
-    from test_contract import SMALL
 
     chapter = data["chapter"]
     own = cli.schema_of_train(chapter)
@@ -48,5 +49,6 @@ def feed(data: dict) -> None:
         return
     small = SMALL[chapter][0]
     given = cli.chosen(chapter, own, small, "laptop", [f"{data['name']}={data['value']}"])
-    model = importlib.import_module(f"imggen_core.{chapter}").train(Run(chapter, given, folder="run", device="cpu", precision="no", quiet=True), **given)
+    model = importlib.import_module(f"imggen_core.{chapter}").train(Run(chapter, given, folder="run", device="cpu", precision="no",
+                            quiet=True), **given)  # fmt: skip
     model.eval().sample(1)

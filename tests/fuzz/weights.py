@@ -31,7 +31,8 @@ def mutate(random, name: str) -> dict:
         data = random.choice([b"", b"\0" * 8, pickle.dumps({"a": [1.0]}), b"PK\3\4" + bytes(99), b"\xff" * 100])
         return {"model": name, "data": data}
     if action < 4:  # values: as they are but for some that are no numbers, or absurd
-        values, word = bytearray(values), random.choice([b"\0\0\xc0\x7f", b"\0\0\x80\x7f", b"\xff\xff\x7f\x7f", b"\0\0\x80\xff", b"\0\0\0\0", b"\xff" * 4])
+        values, word = bytearray(values), random.choice([b"\0\0\xc0\x7f", b"\0\0\x80\x7f", b"\xff\xff\x7f\x7f", b"\0\0\x80\xff",
+                                b"\0\0\0\0", b"\xff" * 4])  # fmt: skip
         words = len(values) // 4
         every = random.choice([1, 7, words // 2 + 1, words // 5 + 1])
         for at in range(random.randrange(every), words, every):
@@ -41,7 +42,8 @@ def mutate(random, name: str) -> dict:
         return {"model": name, "data": spoil_bytes(random, packed(json.dumps(header).encode(), values), 3000)}
     written = spoil_json(random, header, spoil_header)
     sizes = [None] * 6 + [0, 1, len(written) - 1, len(written) + 1, 2**40, 2**63, 2**64 - 1, 99_000_000]
-    return {"model": name, "data": packed(written, random.choice([values] * 4 + [values[:-4], values + b"\0" * 4, b""]), random.choice(sizes))}
+    return {"model": name, "data": packed(written, random.choice([values] * 4 + [values[:-4], values + b"\0" * 4, b""]),
+            random.choice(sizes))}  # fmt: skip
 
 
 def spoil_header(random, header: dict) -> dict:
@@ -60,9 +62,11 @@ def spoil_header(random, header: dict) -> dict:
         elif action == 4:
             entry["dtype"] = random.choice(DTYPES)
         elif action == 5:
-            entry["shape"] = random.choice([*SHAPES, entry["shape"][::-1], [*entry["shape"], 1], entry["shape"][1:], near(random, entry["shape"])])
+            entry["shape"] = random.choice([*SHAPES, entry["shape"][::-1], [*entry["shape"], 1], entry["shape"][1:], near(random,
+                  entry["shape"])])  # fmt: skip
         elif action == 6:
-            entry["data_offsets"] = random.choice([[0, 0], [0, 2**60], [-8, 8], [9, 3], near(random, entry["data_offsets"]), [0.5, 4], None, []])
+            entry["data_offsets"] = random.choice([[0, 0], [0, 2**60], [-8, 8], [9, 3], near(random, entry["data_offsets"]), [0.5, 4],
+                  None, []])  # fmt: skip
         else:
             entry[random.choice(["more", "dtype", "shape"])] = anything(random)
     return header
