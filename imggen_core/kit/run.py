@@ -38,7 +38,7 @@ from .folder import DYING, WRITER, claim, hold, writing
 from .history import Clock, History, keep_file, number, read_rows
 from .progress import bar
 from .settings import InputError
-from .state import Randomness, random_state, read_state, set_random_state, unpack_state, write_state
+from .state import Randomness, checked, random_state, read_state, set_random_state, unpack_state, write_state
 
 FLUSH_SECONDS = 2.0  # history.csv and log.txt are at most this much behind
 
@@ -571,7 +571,7 @@ class Run:
             return None
         header, data = found if self.main else (None, b"")
         with self._fitting("a run"):
-            return unpack_state(self._share(header), self._share_bytes(data), self.device)
+            return checked(unpack_state(self._share(header), self._share_bytes(data), self.device))
 
     def _restore(self, index: int) -> None:
         """Give the object prepared as number `index` its saved state, if there is one."""

@@ -59,10 +59,14 @@ def read_state(path: Path) -> tuple[dict, bytes]:
 
 
 def unpack_state(skeleton: dict, data: bytes, device: torch.device | str = "cpu") -> dict:
-    """The body that `write_state` was given, tensors of an accelerator on `device`; ValueError or its like if it is none of a run."""
+    """The body that `write_state` was given, tensors of an accelerator on `device`."""
     from safetensors.torch import load
 
-    body = unpack(skeleton, load(data), device)
+    return unpack(skeleton, load(data), device)
+
+
+def checked(body: dict) -> dict:
+    """`body`, if it is what a run saves; ValueError or its like otherwise. What the objects in it hold, they look at themselves."""
     count = lambda value: type(value) is int and 0 <= value < 2**53
     states = lambda value: isinstance(value, list) and all(isinstance(item, torch.Tensor) for item in value)
     known = {
