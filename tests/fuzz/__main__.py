@@ -20,6 +20,7 @@ def main() -> None:
         print(worker.tried(given.kind, seed, given.number)["what"] or "accepted")
         keep(given.kind, seed, given.number, "kept by hand")
         return
+    worker.start()
     counts = {kind: Count() for kind in ([given.kind] if given.kind else KINDS)}
     known = set()
     end, told = time.monotonic() + 60 * given.minutes, time.monotonic()

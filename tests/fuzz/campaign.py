@@ -12,9 +12,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from fuzz import judge
+
 ROOT = Path(__file__).resolve().parents[2]
 FINDINGS = ROOT / "runs" / "fuzz"
-PATIENCE = 60  # seconds by the clock until an input counts as hanging: on a busy machine ten processor seconds may take that long
+PATIENCE = 6  # times as long by the clock as in processor seconds until an input counts as hanging: the machine may be busy
 
 
 def seed_of_today() -> int:
@@ -68,7 +70,7 @@ class Worker:
         begun = time.monotonic()
         self.process.stdin.write(json.dumps([kind, seed, number]).encode() + b"\n")
         self.process.stdin.flush()
-        result = self.answer(PATIENCE)
+        result = self.answer(PATIENCE * judge.patience(kind))
         if result is None:
             seconds = time.monotonic() - begun
             self.process.send_signal(signal.SIGABRT)  # faulthandler writes where it hangs
@@ -100,8 +102,6 @@ class Worker:
 
 def keep(kind: str, seed: int, number: int, what: str) -> None:
     """Write a finding to runs/fuzz/KIND-SEED-NUMBER: what happened and, where it is text or bytes, what was given."""
-    from fuzz import judge
-
     folder = FINDINGS / f"{kind}-{seed}-{number}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "what.txt").write_text(f"again, in tests/: IMGGEN_FUZZ_SEED={seed} python -m fuzz {kind} {number}\n\n{what}\n",

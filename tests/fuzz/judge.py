@@ -8,6 +8,7 @@ import sys
 import tempfile
 import traceback
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -16,6 +17,7 @@ SECONDS, MEGABYTES, LINE = 10, 2048, 200  # processor time, memory at its peak, 
 
 FORBIDDEN = {"pickle.find_class": "unpickles", "socket.connect": "connects to", "socket.getaddrinfo": "looks up", "os.system": "runs"}
 CHANGES = {"os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "shutil.rmtree"}
+PLACE = tempfile.gettempdir()
 CACHE = os.path.realpath(Path(__file__).parents[2] / "data" / "cache")  # what the worlds have drawn before
 seen: list[str] = []  # what the audit hook has to say of the input that is being tried
 inside: Path | None = None  # where that input may write
@@ -42,10 +44,20 @@ def made(kind: str, seed: int, number: int):
 
 
 def tried(kind: str, seed: int, number: int) -> dict:
-    """What came of one input: {"outcome": refused, accepted or unexpected, "what", "seconds", "megabytes"}."""
-    global inside
+    """What came of one input, as `judged`."""
     data, feed = made(kind, seed, number)
-    base = Path(tempfile.mkdtemp(prefix="fuzz-")).resolve()
+    return judged(feed, data, patience(kind))
+
+
+def patience(kind: str) -> float:
+    """How many seconds an input of this kind may take."""
+    return getattr(importlib.import_module(f"fuzz.{kind}"), "SECONDS", SECONDS)
+
+
+def judged(feed: Callable, data, most: float = SECONDS) -> dict:
+    """What came of `feed(data)`: {"outcome": refused, accepted or unexpected, "what", "seconds", "megabytes"}."""
+    global inside
+    base = Path(tempfile.mkdtemp(prefix="fuzz-", dir=PLACE)).resolve()
     for name in ("given", "home", "tmp"):
         (base / name).mkdir()
     os.chdir(base / "given")
@@ -67,7 +79,7 @@ def tried(kind: str, seed: int, number: int) -> dict:
         inside = None
     seconds, megabytes = spent() - begun, peak()
     wrong = [*seen, *what_is_wrong(error, screen), *left_behind(base)]
-    if seconds > SECONDS:
+    if seconds > most:
         wrong.append(f"took {seconds:.0f} s")
     if megabytes > MEGABYTES:
         wrong.append(f"took {megabytes:.0f} MB")

@@ -5,6 +5,8 @@ import importlib
 
 from .settings import chapters
 
+SECONDS = 60  # even a small training needs some
+
 
 @functools.cache
 def seeds() -> list[str]:
