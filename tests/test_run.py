@@ -680,6 +680,8 @@ def test_on_a_disk_without_locks_the_owner_decides_or_the_person(tmp_path, monke
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     path.write_text(f"{ended.pid}\n{here}\n")
+    monkeypatch.setattr(run_module, "DYING", 0.5)
+    (tmp_path / "writer.lock").write_text("124\nelsewhere\n")  # a worker's there, that was killed with its command
     run = Run("toy", {}, folder=tmp_path, device="cpu")
     assert path.read_text().startswith(f"{os.getpid()}\n{here}\n") and run.folder == tmp_path
 

@@ -98,6 +98,9 @@ def hold(folder: Path, name: str = LOCK, wait: float = 0.0) -> contextlib.ExitSt
             held.callback(lock.release)
         except Timeout:
             soft, (pid, host, age) = isinstance(lock, SoftFileLock), holder(path)
+            if soft and name == WRITER and host != socket.gethostname():  # its command gave up run.lock, or a person said that it is gone
+                path.unlink(missing_ok=True)
+                return hold(folder, name, wait)
             if pid is None or pid != processes.command() or host != socket.gethostname():
                 raise InputError(busy(folder, path, pid, host, age, soft, name == WRITER)) from None
         except OSError as error:
