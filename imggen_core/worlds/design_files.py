@@ -2,8 +2,8 @@
 
 import json
 import math
-import warnings
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
