@@ -1,9 +1,16 @@
-"""What a learner's function may return: the checks say a line about it, and never raise or hang."""
+"""What a learner's function may return, in every exercise of the labs: the checks say a line about it, and never raise or hang."""
 
-import itertools
+import functools
+import itertools  # noqa: F401 – for answers
 import math
 
-EXERCISES = ["a tensor", "a batch", "an array", "a number", "a truth", "a text", "a tuple", "a dict", "a module", "a picture"]
+# Beside the labs' own: what is right, and what a property of it looks at, for an answer of each kind.
+KINDS = {
+    "torch.zeros(2, 3)": "f(x).sum() == 0", "torch.ones(4, 3, 5, 5)": "None if images.psnr(f(x), f(x)) == 100 else f'it is {f(x)!r:.99}'",
+    "np.zeros((2, 3))": "f(x).max() < 1", "0.5": "abs(f(x) - 0.5) < 1", "True": "f(x)", "'x'": "f(x) == 'x'",
+    "(torch.zeros(2, 3), [1, 2])": "list(f(x)) == [0, 1]", "{'a': torch.zeros(2, 3), 'b': 1}": "sorted(f(x)) == ['a', 'b']",
+    "torch.nn.Linear(2, 3)": "f(x)(torch.zeros(1, 2)).shape == (1, 3)", "Image.new('RGB', (3, 2))": "images.as_array(f(x)).mean() < 1",
+}  # fmt: skip
 
 
 class Strange:
@@ -46,20 +53,24 @@ ANSWERS = """
     own_tail([]) | stop(ValueError("x\\n" * 500)) | stop(Strange) | stop(SystemExit(3)) | stop(StopIteration) | stop(RecursionError) |
     stop(MemoryError) | stop(NotImplementedError) | stop(AssertionError) | stop(KeyError("\\x1b[31m")) |
     stop(UnicodeDecodeError("utf-8", b"", 0, 1, "x")) | stop(Warning("x")) | forever(0) | warn() | arguments[0] | arguments |
-    spoiled(arguments) | torch.seed() | np.random.seed(3) | globals() | given | type | quit
+    spoiled(arguments) | torch.seed() | np.random.seed(3) | globals() | type | quit
 """
 
 
-def seeds() -> list[str]:
-    return EXERCISES
+@functools.cache
+def seeds() -> list[tuple[str, str]]:
+    """(lab, exercise), and as many ("", a right answer)."""
+    from wrong_answers import WRONG
+
+    own = [(lab, exercise) for lab in WRONG for exercise in WRONG[lab]]
+    return own + [("", right) for right in KINDS] * (len(own) // len(KINDS))
 
 
-def mutate(random, exercise: str) -> dict:
+def mutate(random, seed: tuple[str, str]) -> dict:
     answers = [answer.strip() for answer in ANSWERS.replace("\n", " ").split(" | ")]
-    wrapped = random.choice(["{}"] * 6 + ["[{}]", "({}, {})", "{{'a': {}, 'b': {}}}", "[{}] * 3", "[[[{}]]]", "np.array({}, object)",
-                            "torch.nn.ParameterList([{}])"])  # fmt: skip
-    return {"exercise": exercise, "answer": wrapped.format(*random.choices(answers, k=2)), "arguments": random.choice(["x", "*x", "",
-            "x, y", "*x, **y"])}  # fmt: skip
+    within = ["[{}]", "({}, {})", "{{'a': {}, 'b': {}}}", "[{}] * 3", "[[[{}]]]", "np.array({}, object)", "torch.nn.ParameterList([{}])"]
+    answer = random.choice(["{}"] * 6 + within).format(*random.choices(answers, k=2))
+    return {"lab": seed[0], "exercise": seed[1], "answer": answer, "parameters": random.choice(["x", "*x", "", "x, y", "*x, **y"])}
 
 
 def stop(error):
@@ -89,35 +100,62 @@ def spoiled(arguments):
     return arguments[0] if arguments else None
 
 
-def feed(data: dict) -> None:
-    import contextlib
-    import io
-    import warnings
-
+@functools.cache
+def names() -> dict:
+    """What the answers are written with."""
     import numpy as np
     import torch
     from PIL import Image
 
     from imggen_core.kit import images
+
+    return globals() | {"np": np, "torch": torch, "Image": Image, "images": images, "nan": math.nan, "inf": math.inf}
+
+
+def given(answer: str, arguments: tuple):
+    """What the learner's function returns, or does."""
+    return eval(answer, names() | {"arguments": arguments})
+
+
+def feed(data: dict) -> None:
+    import contextlib
+    import io
+    import warnings
+
+    with contextlib.redirect_stdout(io.StringIO()) as printed, warnings.catch_warnings(action="ignore"):
+        lines = (in_a_lab if data["lab"] else alone)(**data) or printed.getvalue()
+    lines = [line for line in lines.splitlines() if line]
+    assert any(line[0] in "✓✗○" for line in lines), lines
+    assert max(map(len, lines)) < 1000 and len(lines) < 30, "more than a person reads"
+
+
+@functools.lru_cache(2)
+def lab_of(name: str):
+    from labs import Lab
+    from wrong_answers import WRONG
+
+    return Lab(name, WRONG[name])
+
+
+def in_a_lab(lab: str, exercise: str, answer: str, parameters: str) -> str:
+    """What the cells from the exercise to its check print when its hole is filled with this answer."""
+    import re
+
+    from imggen_core.kit import notebooks
+
+    filled = f"from fuzz import answers; return answers.given({answer!r}, tuple(locals().values()))"
+    change = lambda source: re.sub(rf"{notebooks.BEGIN}.*?{notebooks.END}", lambda _: filled, source, flags=re.DOTALL)
+    return lab_of(lab).verdict(exercise, change, lab_of(lab).checks(exercise)[-1])
+
+
+def alone(lab: str, exercise: str, answer: str, parameters: str) -> None:
+    """The checks themselves, with a function that takes its arguments in this way."""
+    import torch
+
     from imggen_core.kit.checks import agrees_with, check, holds
 
-    names = {"np": np, "torch": torch, "Image": Image, "nan": math.nan, "inf": math.inf}
-    names |= {thing.__name__: thing for thing in (math, itertools, Strange, Named, stop, forever, own_tail, warn, spoiled)}
-    given = {"x": "(x,)", "*x": "x", "": "()", "x, y": "(x, y)", "*x, **y": "x"}[data["arguments"]]
-    head = f"def answer({data['arguments']}):\n    arguments = {given}\n"
-    exec(head + f"    given = globals\n    return {data['answer']}\n", names)
-    right = {"a tensor": lambda x: torch.zeros(2, 3), "a batch": lambda x: torch.rand(4, 3, 5, 5), "an array": lambda x: np.zeros((2,
-             3)), "a number": lambda x: 0.5, "a truth": lambda x: True, "a text": lambda x: "x", "a tuple": lambda x: (torch.zeros(2,
-             3), [1, 2]), "a dict": lambda x: {"a": torch.zeros(2, 3), "b": 1}, "a module": lambda x: torch.nn.Linear(2, 3),
-             "a picture": lambda x: Image.new("RGB", (3, 2))}[data["exercise"]]  # fmt: skip
-    looks = {"a tensor": lambda f, x: f(x).sum() == 0, "a batch": lambda f, x: None if images.psnr(f(x),
-             f(x)) == 100 else f"it is {f(x)!r:.99}", "an array": lambda f, x: f(x).max() < 1, "a number": lambda f,
-             x: abs(f(x) - 0.5) < 1, "a truth": lambda f, x: f(x), "a text": lambda f, x: f(x) == "x", "a tuple": lambda f,
-             x: list(f(x)) == [0, 1], "a dict": lambda f, x: sorted(f(x)) == ["a", "b"], "a module": lambda f, x: f(x)(torch.zeros(1,
-             2)).shape == (1, 3), "a picture": lambda f, x: images.as_array(f(x)).mean() < 1}  # fmt: skip
-    with contextlib.redirect_stdout(io.StringIO()) as printed, warnings.catch_warnings(action="ignore"):
-        passed = check(names["answer"], agrees_with(right, [torch.ones(2), 3.0], hint="so"), holds("looks right",
-                       looks[data["exercise"]], [torch.ones(2)], hint="so"))  # fmt: skip
-    lines = printed.getvalue().splitlines()
-    assert isinstance(passed, bool) and lines and all(line[0] in "✓✗○ " for line in lines), lines
-    assert max(map(len, lines)) < 1000 and len(lines) < 20, "more than a person reads"
+    session = {"given": given}
+    exec(f"def learner({parameters}):\n    return given({answer!r}, tuple(locals().values()))\n", session)
+    same = agrees_with(lambda x: eval(exercise, names()), [torch.ones(2), 3.0], hint="so")
+    looks = holds("looks right", lambda f, x: eval(KINDS[exercise], names() | {"f": f, "x": x}), [torch.ones(2)], hint="so")
+    assert isinstance(check(session["learner"], same, looks), bool)

@@ -76,6 +76,8 @@ class Worker:
             self.process.send_signal(signal.SIGABRT)  # faulthandler writes where it hangs
             what = f"hung, or ended the process, after {seconds:.0f} s:\n{self.end()}"
             result = {"outcome": "unexpected", "what": what, "seconds": seconds, "megabytes": 0}
+        elif result["tired"]:
+            self.end()
         if result["outcome"] == "unexpected":
             keep(kind, seed, number, result["what"])
         return result

@@ -65,6 +65,8 @@ def feed(data: dict) -> None:
         little(run)
         run.results(loss=1.0)
     finally:
+        if run._tensorboard:
+            run._tensorboard.close()  # it has a thread
         shutil.rmtree("run", ignore_errors=True)
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 
+LINUX = sys.platform == "linux"
 ROOM = 6 << 30  # bytes of address space beyond what this process has once everything is imported: an absurd wish fails at once
 
 
@@ -21,10 +22,10 @@ def main() -> None:
         zoo.load(name).sample(1)
     for kind in KINDS:
         importlib.import_module(f"fuzz.{kind}").seeds()
+    size = address_space()
     try:
         import resource
 
-        size = next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmSize"))
         resource.setrlimit(resource.RLIMIT_AS, (size + ROOM, size + ROOM))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     except (ImportError, OSError, ValueError):
@@ -32,7 +33,14 @@ def main() -> None:
     sys.addaudithook(judge.audit)
     print(json.dumps("ready"), file=answers, flush=True)
     for line in sys.stdin:
-        print(json.dumps(judge.tried(*json.loads(line))), file=answers, flush=True)
+        result = judge.tried(*json.loads(line))
+        tired = address_space() > size + ROOM // 2  # what inputs left behind, such as threads, adds up
+        print(json.dumps(result | {"tired": tired}), file=answers, flush=True)
+
+
+def address_space() -> int:
+    """Bytes of this process's address space, on Linux."""
+    return next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmSize")) if LINUX else 0
 
 
 if __name__ == "__main__":
