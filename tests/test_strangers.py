@@ -4,6 +4,8 @@
 """
 
 import contextlib
+import hashlib
+import io
 import json
 import math
 import os
@@ -22,8 +24,10 @@ from typing import NamedTuple
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from test_run import little
 
-from imggen_core.kit import parameters, untrusted, zoo
+from imggen_core.kit import parameters, state, untrusted, zoo
+from imggen_core.kit.run import Run
 from imggen_core.kit.settings import InputError
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="measured in forked children")
@@ -340,3 +344,58 @@ def test_the_largest_drawing_that_is_loaded_can_be_drawn(kind, folder_of, loaded
     outcomes = loaded(folder, [(f"kind, n, points, side, far = {size}", partial(shapes, folder, *size)) for size in sizes], draw=True)
     assert ["too many, and too large" in outcome.said for outcome in outcomes] == [False, False, True, True, True]
     assert not any(outcome.said for outcome in outcomes[:2])
+
+
+def body_of(name: str, value):
+    """A change of the saved run's state: one of its entries replaced, and the sums made right again."""
+
+    def change(folder: Path) -> None:
+        path = folder / "state/step-00000005/state.json"
+        header = json.loads(path.read_text())
+        for pair in header["state"]["dict"]:
+            pair[1] = value if pair[0] == name else pair[1]
+        path.write_text(json.dumps(header | {"sha256_of_state": state.digest(header["state"])}))
+
+    return change
+
+
+def deep_state(folder: Path) -> None:
+    (folder / "state/step-00000005/state.json").write_text(deep(100_000))
+
+
+def transposed(folder: Path) -> None:
+    """Moments of another shape than their weights, with the right sums."""
+    path = folder / "state/step-00000005/state.safetensors"
+    spoilt = {name: value.mT.contiguous() if "exp_avg" in name and value.dim() == 2 else value for name, value in load_file(path).items()}
+    save_file(spoilt, path)
+    header = json.loads((path.parent / "state.json").read_text())
+    (path.parent / "state.json").write_text(json.dumps(header | {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}))
+
+
+STATES = {
+    "deep": deep_state,
+    "moments of other shapes": transposed,
+    "params.json deep": lambda folder: (folder / "params.json").write_text(deep(100_000)),
+    "a step that is a list": body_of("step", [1]),
+    "a step before the first": body_of("step", -1),
+    "a clock of text": body_of("clock", ["a", "b"]),
+    "no position": body_of("position", {"dict": []}),
+    "a batch that never comes": body_of("position", {"dict": [["at", 1], ["pass", 1], ["batch", 10**9]]}),
+    "an unknown kind": body_of("objects", {"pickle": "x"}),
+    "nothing": body_of("random", {}),
+    "a tensor that is not there": body_of("random", [{"tensor": "x", "layout": "plain", "on": "cpu"}]),
+    "no generator's state": body_of("random", [{"tensor": "state.7.loss_sum", "layout": "plain", "on": "cpu"}]),
+}
+
+
+def test_a_saved_state_is_believed_only_as_far_as_it_fits(tmp_path):
+    def go_on(what):
+        folder = shutil.copytree(Path(__file__).parent / "saved_run", tmp_path / what)
+        STATES[what](folder)
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            little(Run("toy", {"width": 2}, folder=folder, device="cpu", precision="no", seed=5, scale="laptop", quiet=True))
+        if "state.json is not what was written" in said.getvalue():
+            raise InputError("a line of the log says so — and the training begins anew")
+
+    outcomes = in_a_child((what, partial(go_on, what)) for what in STATES)
+    assert len(outcomes) == len(STATES) and all(outcome.said for outcome in outcomes), [o.what for o in outcomes if not o.said]
