@@ -167,6 +167,8 @@ MACHINES = ["--nodes", "2", "--node-rank", "1", "--rendezvous"]
     ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
 )
 def test_wrong_input_is_refused_in_one_line(course, tmp_path, words, hint):
+    if "/proc" in " ".join(words) and not os.path.exists("/proc/kmsg"):
+        pytest.skip("this system has none")
     (tmp_path / "empty.svg").touch()
     (tmp_path / "binary.svg").write_bytes(bytes(range(256)))
     (tmp_path / "tall.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="1" height="10000"/>')

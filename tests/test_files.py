@@ -86,6 +86,8 @@ def test_a_file_that_a_person_names_is_looked_at_before_the_work(tmp_path, monke
         "/proc/x": "cannot be written", "~nosuch/x": "no such user", "x" * 300: "File name too long", "x" * 255: "File name too long",
     }  # fmt: skip
     for name, what in wrong.items():
+        if name.startswith(("/dev", "/proc")) and not os.path.exists(os.path.dirname(name) if name == "/proc/x" else name):
+            continue  # another system
         with pytest.raises(InputError) as caught:
             files.named(name, "--json")
         assert what in str(caught.value) and str(caught.value).startswith(f"--json {name}")
@@ -149,6 +151,8 @@ def test_what_is_shown_is_one_line_that_cannot_steer_the_terminal(tmp_path):
 
 @pytest.mark.parametrize("name", ["/proc/kmsg", "/proc/self/mem", "/dev/zero"])
 def test_what_is_no_ordinary_file_is_not_read(name):
+    if not os.path.exists(name):
+        pytest.skip("this system has none")
     with pytest.raises(InputError, match="is not an ordinary file"):
         files.find(name)
 

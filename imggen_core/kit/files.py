@@ -1,8 +1,4 @@
-"""Files: found by the name that a person typed, and written in one piece or not at all.
-
-Nothing but a regular file is ever replaced. A link is followed where a person named it (`find`, `named`); inside of a folder that was named
-(a run's, samples, a stranger's pictures) none is followed out of it (`refuse_links`, `inside`), neither to read nor to write nor to remove.
-"""
+"""Files: found by the name that a person typed, and written in one piece or not at all."""
 
 import contextlib
 import difflib
@@ -14,6 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .settings import ROOT, InputError
+
+# Nothing but a regular file is ever replaced. A link is followed where a person named it (`find`, `named`); inside of a folder that was
+# named (a run's, samples, a stranger's pictures) none is followed out of it (`refuse_links`, `inside`), neither to read nor to write nor
+# to remove.
 
 
 def find(path: str | os.PathLike) -> Path:
