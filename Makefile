@@ -8,13 +8,14 @@ STAMP := $(VENV)/installed
 WORKERS ?= 2
 CANDIDATES := $(or $(PYTHON),python3.11 python3.12 python3.13 python3 python)
 
-.PHONY: help install run test lab bench studio labs export clean
+.PHONY: help install run test torture lab bench studio labs export clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run      install, then draw data/wireframe.svg from noise: chapters 02 and 01 (about 4 minutes)"
 	@echo "make lab      open the labs in JupyterLab"
 	@echo "make test     run every test, and every notebook at smoke scale (about 10 minutes; WORKERS=4 with four cores or more)"
+	@echo "make torture  kill every chapter's training, KILLS=1000 times, and compare the ends (hours)"
 	@echo "make bench    measure the chapters' criteria (long)"
 	@echo "make install  only create .venv"
 	@echo "make export   nbs/*.ipynb -> imggen_core/*.py"
@@ -72,6 +73,10 @@ run: $(STAMP)
 # As many workers as cores. A file's tests, or a notebook's, stay with one worker (tests/conftest.py), and so does what they share.
 test: $(STAMP)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+# Started again it goes on; its counts are in runs/torture/counts.json.
+torture: $(STAMP)
+	@PYTHONPATH=. $(BIN)/python tests/torture.py --kills $(or $(KILLS),1000)
 
 lab: $(STAMP)
 	@$(BIN)/imggen lab

@@ -74,10 +74,10 @@ def run(
     defaults = notebooks.parameters_of(notebook)
     parameters = chosen(chapter, schema_of(chapter, defaults), defaults, scale, p)
     folder = run_folder(chapter, out)
-    claim(folder, chapter, scale, parameters)
     start = time.monotonic()
     try:
-        notebooks.run_notebook(notebook, folder, parameters, scale, timeout, echo=say)
+        with claim(folder, chapter, scale, parameters):
+            notebooks.run_notebook(notebook, folder, parameters, scale, timeout, echo=say)
     except KeyboardInterrupt:
         raise Stopped(f"stopped — to go on: {again('run', chapter, scale, p, folder)}") from None
     closing(chapter, folder, time.monotonic() - start)
@@ -105,14 +105,13 @@ def train(
         chapter_function(chapter, "train")  # says what is missing
     parameters = chosen(chapter, schema, notebooks.parameters_of(notebook), scale, p)
     folder = run_folder(chapter, out) if machines.first else None
-    if folder:
-        claim(folder, chapter, scale, parameters)
     if nodes > 1:
         say(f"{chapter} · machine {node_rank} of {nodes} (0 to {nodes - 1}) · they meet at {rendezvous}")
     job = {"chapter": chapter, "scale": scale, "parameters": parameters, "folder": folder and str(folder)}
     start = time.monotonic()
     try:
-        torchrun(job, machines)
+        with claim(folder, chapter, scale, parameters) if folder else contextlib.nullcontext():
+            torchrun(job, machines)
     except KeyboardInterrupt:
         raise Stopped(f"stopped — to go on: {again('train', chapter, scale, p, folder, machines.options)}") from None
     closing(chapter, folder, time.monotonic() - start)

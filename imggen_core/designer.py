@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import designs, metrics
-from .ddpm import (Attention, Channels, DenoisingUNet, Pictures, Stem, alpha_bar, ddim_sample, fit, min_snr_weight, q_sample,
-                              sampling_times, to_unit)  # fmt: skip
+from .ddpm import (Attention, Channels, DenoisingUNet, Noisings, Pictures, Schedule, Stem, alpha_bar, ddim_sample, fit,
+                              min_snr_weight, q_sample, sampling_times, to_unit)  # fmt: skip
 from .designs import FORMATS, GOALS
 from .kit import zoo
-from .kit.parameters import Accumulate, BatchSize, Count, Decay, LearningRate, Pixels, Real, Seed, Whole, validated
+from .kit.parameters import Accumulate, BatchSize, Count, Decay, LearningRate, Pixels, Real, Seed, Square, Whole, validated
 from .kit.run import Run
 from .kit.sampler import Choice, Sampler, Slider, checked, generate, noise, picture_count
 from .kit.settings import InputError
@@ -113,9 +113,9 @@ class Designer(GuidedNetwork, PyTorchModelHubMixin, Sampler):
     controls = CONTROLS
 
     @validated
-    def __init__(self, *, size: Annotated[int, Whole(1, 4096, "the side of a picture", "pixels")] = 64, widths: Channels = (128, 128),
-                 stem: Stem = 4, attended: Attended = 0, context: Annotated[int, Whole(1, 4096, "numbers in a token")] = 128,
-                 schedule: str = "zero-snr", T: int = 1000):  # fmt: skip
+    def __init__(self, *, size: Square = 64, widths: Channels = (128, 128), stem: Stem = 4, attended: Attended = 0,
+                 context: Annotated[int, Whole(1, 4096, "numbers in a token")] = 128, schedule: Schedule = "zero-snr",
+                 T: Noisings = 1000):  # fmt: skip
         super().__init__(widths, stem, attended, context)
         self.size = self.net.fits(size)
         self.register_buffer("alpha_bar", alpha_bar(schedule, T), persistent=False)

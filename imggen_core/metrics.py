@@ -27,7 +27,7 @@ from .kit.damage import blurred, jpeg, noisy
 from .kit.features import batches_of, checked_features, features_of, kept_features, read_in_batches
 from .kit.images import as_saved, checked_pictures
 from .kit.inception import InceptionFeatures, inception_weights
-from .kit.parameters import BatchSize, Count, Epochs, LearningRate, Pixels, Real, Seed, Whole, Width, validated
+from .kit.parameters import BatchSize, Count, Epochs, LearningRate, Numbers, Pixels, Real, Seed, Square, Whole, Width, validated
 from .kit.run import Run
 from .kit.sampler import Choice, Sampler, Slider, checked, noise
 from .kit.settings import InputError
@@ -57,7 +57,7 @@ class DesignFeatures(nn.Module, PyTorchModelHubMixin, Sampler):
 
     name = "designs-features"
 
-    def __init__(self, width: int = 32, num_features: int = 128, size: int = 64):
+    def __init__(self, width: Width = 32, num_features: Numbers = 128, size: Square = 64):
         super().__init__()
         self.settings = {"width": width, "num_features": num_features, "size": size}
         self.num_features, self.size, answers = num_features, size, len(GOALS) + len(FORMATS) + 1 + len(SCORES)

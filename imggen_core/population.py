@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from .kit import cards, targets
-from .kit.parameters import LearningRate, PictureSize, Seed, Target, Whole, validated
+from .kit.parameters import Count, LearningRate, PictureSize, Seed, Side, Target, TargetName, Whole, validated
 from .kit.processes import WORKERS, importable, spawned
 from .kit.run import Run
 from .kit.sampler import Sampler, Slider, noise
@@ -224,8 +224,10 @@ def advance(population: Population, target: Tensor, iterations: int, pool: Proce
 class Contest(nn.Module, PyTorchModelHubMixin, Sampler):
     """A contest of `Boxes` as it went: every member's parameters [rounds+1,population,...] and losses at the end of every round."""
 
-    def __init__(self, target: str = "data/wireframe.svg", width: int = 64, height: int = 48, boxes: int = 48,
-                 population: int = 100, rounds: int = 3):  # fmt: skip
+    may_diverge = True  # a member that ends as NaN is ranked last
+
+    def __init__(self, target: TargetName = "data/wireframe.svg", width: Side = 64, height: Side = 48, boxes: Count = 48,
+                 population: Count = 100, rounds: Count = 3):  # fmt: skip
         super().__init__()
         self.target, self.rounds, self.population = target, rounds, population
         self.settings = {"boxes": boxes, "height": height, "width": width}

@@ -21,7 +21,8 @@ from torch.optim import Adam
 from torch.utils.checkpoint import checkpoint
 
 from .kit import images, targets
-from .kit.parameters import Flag, LearningRate, OneOf, PictureSize, Real, Several, Target, Whole, validated
+from .kit.parameters import (Flag, LearningRate, Numbers, OneOf, PictureSize, Real, Several, Side, Target, TargetName,
+                                         Whole, Width, validated)  # fmt: skip
 from .kit.run import Run
 from .kit.sampler import Sampler, Slider, noise
 
@@ -35,7 +36,8 @@ class WireframeDecoder(nn.Module, PyTorchModelHubMixin, Sampler):
 
     controls = {"wander": Slider(0.6, 0.0, 1.0, 0.01, "how far the latent vector is turned away from the one that was trained")}
 
-    def __init__(self, width: int, height: int, latent: int = 64, channels: int = 160, optimize_memory: bool = False, target: str = ""):
+    def __init__(self, width: Side, height: Side, latent: Numbers = 64, channels: Width = 160, optimize_memory: bool = False,
+                 target: TargetName = ""):  # fmt: skip
         super().__init__()
         self.width, self.height, self.optimize_memory, self.target = width, height, optimize_memory, target
         doublings = max(4, math.ceil(math.log2(max(width, height) / 32)))
@@ -162,7 +164,8 @@ def step_cost(net: WireframeDecoder, target: Tensor, steps: int = 10) -> dict[st
 class GridNetwork(nn.Module, PyTorchModelHubMixin):
     """Dense feature grids of `levels` resolutions, the finest one cell per pixel, and a tiny network (Müller et al. 2022, no hashing)."""
 
-    def __init__(self, width: int, height: int, levels: int = 5, features: int = 4, hidden: int = 16, target: str = ""):
+    def __init__(self, width: Side, height: Side, levels: Annotated[int, Whole(1, 13)] = 5, features: Width = 4, hidden: Width = 16,
+                 target: TargetName = ""):  # fmt: skip
         super().__init__()
         self.width, self.height, self.target = width, height, target
         sizes = [(math.ceil(height / 2**level), math.ceil(width / 2**level)) for level in reversed(range(levels))]
@@ -191,7 +194,7 @@ def coordinates(width: int, height: int, scale: int = 1) -> Tensor:
 class CoordinateNetwork(nn.Module, PyTorchModelHubMixin):
     """A picture as a function from places (x, y) [n,2] to colours [n,3]; subclasses say which function."""
 
-    def __init__(self, width: int, height: int, target: str = ""):
+    def __init__(self, width: Side, height: Side, target: TargetName = ""):
         super().__init__()
         self.width, self.height, self.target = width, height, target
 
@@ -205,7 +208,7 @@ class CoordinateNetwork(nn.Module, PyTorchModelHubMixin):
 class FourierNetwork(CoordinateNetwork):
     """`waves` random Fourier features of spread `sigma` (waves per unit length) into an MLP (Tancik et al. 2020)."""
 
-    def __init__(self, width: int, height: int, waves: int = 128, sigma: float = 10.0, hidden: int = 64, target: str = ""):
+    def __init__(self, width: Side, height: Side, waves: Width = 128, sigma: float = 10.0, hidden: Width = 64, target: TargetName = ""):
         super().__init__(width, height, target)
         self.register_buffer("B", sigma * torch.randn(2, waves))
         self.mlp = nn.Sequential(
@@ -220,7 +223,7 @@ class FourierNetwork(CoordinateNetwork):
 class SirenNetwork(CoordinateNetwork):
     """An MLP with sine activations of frequency `omega`, and the initial weights of Sitzmann et al. 2020."""
 
-    def __init__(self, width: int, height: int, hidden: int = 128, omega: float = 60.0, target: str = ""):
+    def __init__(self, width: Side, height: Side, hidden: Width = 128, omega: float = 60.0, target: TargetName = ""):
         super().__init__(width, height, target)
         self.omega = omega
         self.layers = nn.ModuleList([nn.Linear(2, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, hidden)])

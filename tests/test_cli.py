@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -200,10 +201,10 @@ def test_timeout_ends_with_status_1(course, out):
     assert "stopped after the limit of 4 s" in failed.stderr
 
 
-def started(course, command: str, out) -> tuple[subprocess.Popen, list[psutil.Process]]:
+def started(course, command: str, out, *options) -> tuple[subprocess.Popen, list[psutil.Process]]:
     """`imggen COMMAND demo` that sleeps forever, and every process it started."""
     process = subprocess.Popen(
-        course.command(command, "demo", "-p", "name", "sleep", "--out", out),
+        course.command(command, "demo", "-p", "name", "sleep", "--out", out, *options),
         env=course.environment,
         cwd=course.root,
         stdout=subprocess.DEVNULL,
@@ -228,6 +229,41 @@ def test_stopped_run_says_how_to_go_on_and_leaves_no_process(course, out, comman
     assert said == f"imggen: stopped — to go on: imggen {command} demo -p name sleep --out {out}\n"
     left, alive = psutil.wait_procs(below, timeout=5)
     assert not [each for each in alive if each.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.parametrize("command, options", [("run", ()), ("train", ("--processes", 2))])
+def test_a_command_is_alone_in_its_folder_and_killed_leaves_no_process(course, out, command, options):
+    process, below = started(course, command, out, *options)
+    for other in ("run", "train"):
+        said = course.refused(other, "demo", "-p", "name", "sleep", "--out", out)
+        assert re.search(rf": process {process.pid} has been at work here for \d+ s — wait for it, end it \(kill {process.pid}\), or", said)
+    marks = {each.environ()["IMGGEN_COMMAND"] for each in below}
+    process.kill()
+    end = time.monotonic() + 20
+    while left := [each for each in below if alive(each)] + [each for each in psutil.process_iter() if mark_of(each) in marks]:
+        assert time.monotonic() < end, left
+        time.sleep(0.1)
+
+
+def alive(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def mark_of(process: psutil.Process) -> str | None:
+    with contextlib.suppress(psutil.Error, OSError):
+        return process.environ().get("IMGGEN_COMMAND")
+
+
+def test_when_one_of_its_processes_is_killed_a_training_says_to_run_the_same_again(course, out):
+    process, below = started(course, "train", out, "--processes", 2)
+    worker = next(each for each in below if each.environ().get("RANK") == "1")
+    worker.kill()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    line = "imggen: demo: one of its processes was killed (SIGKILL) — run the same again, it goes on from the last saved state\n"
+    assert said == line
 
 
 # ---- train, sample, evaluate -------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -21,16 +22,21 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
+from conftest import notebook
 from huggingface_hub import PyTorchModelHubMixin
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from imggen_core.kit import cards, settings, zoo
+from imggen_core.kit import cards, processes, settings, zoo
+from imggen_core.kit import folder as folders
+from imggen_core.kit import run as run_module
 from imggen_core.kit import state as states
 from imggen_core.kit.folder import claim
 from imggen_core.kit.history import Clock
+from imggen_core.kit.notebooks import run_notebook
 from imggen_core.kit.run import Run
 from imggen_core.kit.settings import InputError
 
@@ -394,6 +400,44 @@ def test_rows_written_after_the_saved_step_vanish(tmp_path):
     assert run.history["value"] == list(range(9))
 
 
+@pytest.mark.parametrize("damage, lost", [
+    (lambda lines: lines[:-2], "2 of its 8 rows are lost or unreadable (steps 7, 8)"),
+    (lambda lines: lines[:3] + lines[4:], "1 of its 8 rows are lost or unreadable (step 3)"),
+    (lambda lines: [*lines[:4], "4,0.1,?,3.0\n", *lines[5:]], "(step 4)"),
+    (lambda lines: [*lines[:4], "4,0.1\n", "5;0.1;0.1;4.0\n", *lines[6:]], "(steps 4, 5)"),
+    (lambda lines: ["\xff\0nothing\n"], "8 of its 8 rows are lost or unreadable (steps 1 to 8)"),
+    (lambda lines: None, "8 of its 8 rows"),
+], ids=["cut", "a row less", "a word", "another separator", "bytes", "gone"])  # fmt: skip
+def test_a_history_cut_or_edited_by_hand_is_said_and_kept(tmp_path, capsys, damage, lost):
+    def go(steps):
+        run = Run("toy", {}, folder=tmp_path, device="cpu")
+        net = nn.Linear(2, 2)
+        net, opt = run.prepare(net, torch.optim.SGD(net.parameters(), 0.1))
+        for step in run.steps(steps):
+            run.step(net(torch.rand(1, 2)).sum(), opt)
+            run.log(value=step)
+            if step == 7:
+                run._save()
+                raise Stop
+        return run.history
+
+    with pytest.raises(Stop):
+        go(12)
+    path = tmp_path / "history.csv"
+    lines = damage(path.read_text().splitlines(keepends=True))
+    path.unlink() if lines is None else path.write_text("".join(lines), encoding="latin-1")
+    before = path.read_bytes() if lines else None
+    capsys.readouterr()
+    history = go(12)
+    said = [line for line in capsys.readouterr().out.splitlines() if "history.csv" in line]
+    assert len(said) == 1 and lost in said[0]
+    kept = tmp_path / "history.csv.bak"
+    assert kept.read_bytes() == before and said[0].endswith("the file as it was is history.csv.bak") if lines else not kept.exists()
+    assert set(range(9, 13)) <= set(history["step"]) and history["step"] == sorted(history["step"])
+    assert [int(row["step"]) for row in rows(path)] == history["step"]
+    assert all(value == step - 1 for step, value in zip(history["step"], history["value"], strict=True))
+
+
 # ------------------------------------------------------------------------------------------------------------------ damaged states
 
 
@@ -575,6 +619,77 @@ def test_the_command_line_claims_a_folder_as_a_run_does(tmp_path):
         claim(tmp_path, "toy", "smoke", {"seed": 1})
 
 
+# ------------------------------------------------------------------------------------------------------- one writer to a folder
+
+
+def test_a_folder_has_one_writer_until_that_is_gone(trainings):
+    folder = trainings.new()
+    pid = trainings.start(folder, slow=0.05)
+    while not trainings.steps(folder):
+        time.sleep(0.01)
+    before = left_behind_so_far(folder)
+    with pytest.raises(InputError) as caught:
+        make_run(folder)
+    told = rf"process {pid} has been at work here for \d s — wait for it, end it \(kill {pid}\), or name another folder \(--out\)"
+    assert re.fullmatch(f"{re.escape(folder)}: {told}", str(caught.value))
+    with pytest.raises(InputError, match=f"process {pid} has been at work here"):
+        claim(folder, "toy", "laptop", {"epochs": 4})
+    assert left_behind_so_far(folder) == before
+    os.kill(pid, signal.SIGKILL)
+    trainings.wait(pid)
+    run = make_run(folder)
+    assert make_run(folder).folder == run.folder, "a cell that is run again opens it again"
+
+
+def left_behind_so_far(folder):
+    return {path: path.read_bytes() for path in Path(folder).glob("*.*") if path.name in ("params.json", "run.lock", "writer.lock")}
+
+
+HOLDER = "import sys, time, filelock as f; lock = f.FileLock(sys.argv[1]); lock.acquire(); print(flush=True); time.sleep(int(sys.argv[2]))"
+
+
+@pytest.mark.parametrize("patience", [0.5, 60.0])
+def test_a_writer_whose_command_was_killed_is_waited_for(tmp_path, monkeypatch, patience):
+    monkeypatch.setattr(run_module, "DYING", patience)
+    command = [sys.executable, "-c", HOLDER, tmp_path / "writer.lock", "600" if patience < 1 else "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as dying:
+        dying.stdout.readline()
+        (tmp_path / "writer.lock").write_text(f"{dying.pid}\n{socket.gethostname()}\n")
+        if patience < 1:
+            with pytest.raises(InputError, match=rf"process {dying.pid} of a command that was killed .*kill -9 {dying.pid}"):
+                Run("toy", {}, folder=tmp_path, device="cpu")
+            dying.kill()
+        else:
+            Run("toy", {}, folder=tmp_path, device="cpu")
+
+
+def test_on_a_disk_without_locks_the_owner_decides_or_the_person(tmp_path, monkeypatch):
+    def none(*given, **named):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(folders.FileLock, "acquire", none)
+    path, here = tmp_path / "run.lock", socket.gethostname()
+    path.write_text(f"{os.getppid()}\n{here}\n")
+    with pytest.raises(InputError, match=rf"process {os.getppid()} has been at work here for \d s — wait for it"):
+        Run("toy", {}, folder=tmp_path, device="cpu")
+    path.write_text("123\nelsewhere\n")
+    with pytest.raises(InputError) as caught:
+        Run("toy", {}, folder=tmp_path, device="cpu")
+    assert re.search(r"process 123 of the machine elsewhere has been at work here for \d s; this disk does not tell", str(caught.value))
+    assert str(caught.value).endswith(f"if it is gone, delete {path}")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    path.write_text(f"{ended.pid}\n{here}\n")
+    run = Run("toy", {}, folder=tmp_path, device="cpu")
+    assert path.read_text().startswith(f"{os.getpid()}\n{here}\n") and run.folder == tmp_path
+
+
+def test_a_lock_that_cannot_be_written_gets_one_line(tmp_path):
+    (tmp_path / "run.lock").mkdir()
+    with pytest.raises(InputError, match="run.lock: cannot be written"):
+        Run("toy", {}, folder=tmp_path, device="cpu")
+
+
 def test_a_part_with_other_parameters_is_refused(tmp_path):
     run = Run("toy", {}, folder=tmp_path, device="cpu")
     run.part("grid", levels=3)
@@ -740,6 +855,14 @@ def test_a_disk_that_is_really_full(small_disk, capfd):
     assert "Traceback" not in capfd.readouterr().err
 
 
+def test_a_disk_that_gets_full_in_a_notebook_gets_the_same_line(small_disk, tmp_path):
+    source = notebook(tmp_path / "n.ipynb", "print('x' * 2_000_000)")
+    said = []
+    with pytest.raises(InputError, match="^/.*/run: the disk is full — free some space and run the same again, it goes on from"):
+        run_notebook(source, small_disk / "run", timeout=60, echo=said.append)
+    assert not said, "it is not tried a second time"
+
+
 # ---------------------------------------------------------------------------------------------------------------- several processes
 
 
@@ -815,6 +938,42 @@ def test_processes_that_were_not_started_alike_all_say_what_differs(tmp_path, tr
     in_two(trainings, str(tmp_path / "run"), "unlike")
     said = [(tmp_path / f"run-rank{rank}").read_text() for rank in (0, 1)]
     assert said == ["lr, of 0, of 1: not the same in all processes — give every machine the same command"] * 2
+
+
+PARENT = """
+import os, subprocess, sys, time
+child = "import os, sys; " + sys.argv[1] + "; from imggen_core.kit import processes; processes.end_with(int(sys.argv[1])); "
+child += "print(os.getpid(), flush=True); "
+child += "\\nwhile True: pass"
+subprocess.Popen([sys.executable, "-c", child, str(os.getpid())])
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("without", ["pass", "del os.pidfd_open"], ids=["told by the system", "asking"])
+def test_a_process_ends_with_the_one_that_started_it(without):
+    if without != "pass" and not hasattr(os, "pidfd_open"):
+        pytest.skip("this system does not tell")
+    command = [sys.executable, "-c", PARENT, without]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ONE_THREAD, cwd=HERE.parents[1]) as parent:
+        child = psutil.Process(int(parent.stdout.readline()))
+        os.kill(parent.pid, signal.SIGKILL)  # not asked after, so that it stays as a zombie
+        for _ in range(200):
+            if not child.is_running() or child.status() == psutil.STATUS_ZOMBIE:
+                return
+            time.sleep(0.05)
+        child.kill()
+        raise AssertionError("it lives on")
+
+
+def test_under_a_torchrun_typed_by_hand_a_run_ends_with_it(tmp_path, monkeypatch):
+    parents = []
+    monkeypatch.setattr(processes, "end_with", parents.append)
+    Run("toy", {}, folder=tmp_path, device="cpu")
+    assert not parents
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    Run("toy", {}, folder=tmp_path, device="cpu")
+    assert parents == [os.getppid()]
 
 
 # --------------------------------------------------------------------------------------------------------------- the training loop

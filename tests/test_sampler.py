@@ -141,7 +141,7 @@ def test_a_trainings_schema_gives_its_controls():
         ...
 
     assert sampler.controls_of(train) == {
-        "size": Slider(64, 16, 4096, 1, "the side of a picture"),
+        "size": Slider(64, 16, 2048, 1, "the side of a picture"),
         "share": Slider(0.5, 0, 1, 0.01, "a share of the whole"),
         "way": Choice("a", ("a", "b"), "which"),
         "loud": Choice(True, (False, True), "or not"),

@@ -1,5 +1,7 @@
 """What a run notes on its way: the rows of history.csv, and the time that its training took."""
 
+import collections
+import contextlib
 import csv
 import io
 import math
@@ -78,15 +80,43 @@ class History:
         return {name: [row.get(name, math.nan) for row in self.rows] for name in self.names}
 
 
-def read_rows(path: Path, count: int) -> list[dict[str, float]]:
-    """The first `count` rows of a history.csv; one that cannot be read to its end, as a power cut leaves it, does not count."""
+def read_rows(path: Path, known: list[int] | int) -> tuple[list[dict[str, float]], str]:
+    """The rows of a history.csv that a saved state knows, and in words which of them are gone ("": none).
+
+    known: the steps of these rows, or, in a state of an earlier version, their number. What stands after them was written after
+    the save and does not count: it may be cut off, as a power cut leaves it.
+    """
     rows = []
-    if count and path.is_file():
-        with open(path, newline="", encoding="utf-8", errors="replace") as file:
+    if path.is_file():
+        with contextlib.suppress(csv.Error), open(path, newline="", encoding="utf-8", errors="replace") as file:
             for row in csv.DictReader(file):
-                if len(rows) < count and None not in row and None not in row.values():
+                with contextlib.suppress(ValueError, AttributeError, TypeError):  # not a number, too few cells, too many
                     rows.append({name: cell(value) for name, value in row.items() if value != ""})
-    return rows
+    if isinstance(known, int):
+        return rows[:known], f"{known - len(rows)} of its {known} rows are lost or unreadable" if len(rows) < known else ""
+    where = collections.defaultdict(list)
+    for i, row in enumerate(rows):
+        where[row.get("step")].append(i)
+    found, lost, at = [], [], 0
+    for step in known:
+        i = next((i for i in where[step] if i >= at), None)
+        if i is None:
+            lost.append(step)
+        else:
+            found.append(rows[i])
+            at = i + 1
+    return found, f"{len(lost)} of its {len(known)} rows are lost or unreadable ({steps(lost)})" if lost else ""
+
+
+def steps(lost: list[int]) -> str:
+    """Some steps in words."""
+    return f"step{'s'[: len(lost) > 1]} {', '.join(map(str, lost))}" if len(lost) < 6 else f"steps {lost[0]} to {lost[-1]}"
+
+
+def keep_file(path: Path) -> Path:
+    """A copy of the file that will stay: NAME.bak, or NAME.bak-2 and so on where there is one."""
+    names = (path.with_name(f"{path.name}.bak{end}") for end in ("", *(f"-{i}" for i in range(2, 1000))))
+    return files.write(next(name for name in names if not name.exists()), path.read_bytes())
 
 
 def number(name: str, value) -> float:

@@ -11,19 +11,19 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-import uuid
 from pathlib import Path
 
 import nbformat
 
 from imggen_core.kit import files
 from imggen_core.kit.files import shown
+from imggen_core.kit.folder import writing
+from imggen_core.kit.processes import MARK, kill_marked, new_mark
 from imggen_core.kit.settings import ROOT, RUNS, InputError, chapter
 
 LESSONS = ROOT / "lessons"
-TOKEN = "IMGGEN_NOTEBOOK_TOKEN"  # marks every process of one notebook run, so that none is left behind
+AGAIN = "run the same again, it goes on from the last saved state"
 BEGIN, END, HOLE = "# BEGIN SOLUTION", "# END SOLUTION", "...  # your code here"
 
 
@@ -90,7 +90,8 @@ def run_notebook(chapter_or_path, out_dir, parameters=None, scale="laptop", time
     out_dir.mkdir(parents=True, exist_ok=True)
     job = {"source": str(source.absolute()), "result": str(out_dir / "notebook.ipynb"), "parameters": parameters or {}}
     for attempt in range(retries + 1):
-        failure = _attempt(job, out_dir, scale, timeout, echo)
+        with writing(out_dir):
+            failure = _attempt(job, out_dir, scale, timeout, echo)
         if failure is None:
             return out_dir / "notebook.ipynb"
         if attempt < retries and failure["kind"] != "cell":
@@ -99,9 +100,10 @@ def run_notebook(chapter_or_path, out_dir, parameters=None, scale="laptop", time
         break
     if failure.get("ename") == "InputError":
         raise InputError(failure["message"])
-    again = "" if failure["kind"] == "cell" or not retries else f", {retries + 1} times"
+    times = "" if failure["kind"] == "cell" or not retries else f", {retries + 1} times"
     where = f" — the executed notebook is {shown(job['result'])}" if Path(job["result"]).is_file() else ""
-    raise RunFailed(f"{shown(source)}: {failure['message']}{again}{where}")
+    again = f" — {AGAIN}" if failure["kind"] == "died" else ""
+    raise RunFailed(f"{shown(source)}: {failure['message']}{times}{again or where}")
 
 
 def notebook_of(name: str) -> Path:
@@ -114,9 +116,9 @@ def notebook_of(name: str) -> Path:
 
 def _attempt(job: dict, out_dir: Path, scale: str, timeout: float | None, echo) -> dict | None:
     """Run `job` once in a process of its own; None, or what went wrong: {"kind": "cell"|"limit"|"died", "message", "ename"}."""
-    token = uuid.uuid4().hex
+    mark = new_mark()
     environment = os.environ | {
-        TOKEN: token,
+        MARK: mark,
         "IMGGEN_HEADLESS": "1",
         "IMGGEN_RUN_DIR": str(out_dir),
         "IMGGEN_SCALE": scale,
@@ -125,66 +127,39 @@ def _attempt(job: dict, out_dir: Path, scale: str, timeout: float | None, echo) 
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         "PYTHONUNBUFFERED": "1",
     }
-    with tempfile.TemporaryDirectory(prefix="imggen-") as folder:
-        outcome, errors = Path(folder, "outcome.json"), Path(folder, "stderr.txt")
-        Path(folder, "job.json").write_text(json.dumps(job | {"outcome": str(outcome)}))
-        tail = Tail(out_dir, echo)
-        with errors.open("wb") as stderr:
+    outcome, pipe = os.pipe()  # not a file: the disk may be full
+    with tempfile.TemporaryDirectory(prefix="imggen-") as folder, open(outcome, "rb") as answer:
+        errors = Path(folder, "stderr.txt")
+        with open(pipe, "wb"), errors.open("wb") as stderr:
+            Path(folder, "job.json").write_text(json.dumps(job | {"outcome": pipe}))
+            tail = Tail(out_dir, echo)
             process = subprocess.Popen(
                 [sys.executable, "-m", "imggen_core.kit.notebooks", "--job", str(Path(folder, "job.json"))],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=stderr,
                 stderr=stderr,
+                pass_fds=[pipe],
                 start_new_session=True,
             )
-            limit = time.monotonic() + timeout if timeout else None
-            try:
-                while process.poll() is None and (limit is None or time.monotonic() < limit):
-                    time.sleep(0.1)
-                    tail.read()
-                late = process.poll() is None
-            finally:
-                kill_all(process, token)
+        limit = time.monotonic() + timeout if timeout else None
+        try:
+            while process.poll() is None and (limit is None or time.monotonic() < limit):
+                time.sleep(0.1)
                 tail.read()
-                clean_result(Path(job["result"]))
+            late = process.poll() is None
+        finally:
+            kill_marked(mark, process)
+            tail.read()
+            clean_result(Path(job["result"]))
         if late:
             return {"kind": "limit", "message": f"stopped after the limit of {timeout:g} s"}
-        if outcome.exists():
-            return json.loads(outcome.read_text())
+        if said := answer.read():
+            return json.loads(said)
         reason = first_line("\n".join(reversed(errors.read_text(errors="replace").splitlines())))
         status = process.returncode
         ended = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
         return {"kind": "died", "message": f"the process that ran it ended by {ended} ({reason})"}
-
-
-def kill_all(process: subprocess.Popen, token: str) -> None:
-    """Kill `process`, its descendants, and every process that carries `token` (kernels start sessions of their own)."""
-    import psutil
-
-    def carries(candidate: psutil.Process) -> bool:
-        try:
-            return candidate.pid != os.getpid() and candidate.environ().get(TOKEN) == token
-        except (psutil.Error, OSError):
-            return False
-
-    for _ in range(5):  # a process may be starting another one at this very moment
-        try:
-            victims = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-        except psutil.Error:
-            victims = []
-        victims += [candidate for candidate in psutil.process_iter() if carries(candidate)]
-        if process.poll() is None:
-            process.kill()
-        for victim in victims:
-            try:
-                victim.kill()
-            except psutil.Error:
-                pass
-        if not victims and process.poll() is not None:
-            return
-        process.wait(timeout=10)
-        psutil.wait_procs(victims, timeout=2)
 
 
 class Tail:
@@ -248,42 +223,33 @@ def refresh(source: Path, scale="laptop") -> None:
 
 
 def _child(job: dict) -> None:
-    """In the subprocess: execute the job with papermill, and leave in `outcome` what stopped it (null: nothing)."""
-    threading.Thread(target=_die_with_parent, args=(os.getppid(),), daemon=True).start()
+    """In the subprocess: execute the job with papermill, and write to the pipe `outcome` what stopped it (null: nothing)."""
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     source = Path(job["source"])
     try:
-        papermill.execute_notebook(
-            source, job["result"], job["parameters"], kernel_name="python3", language="python",
-            progress_bar=False, cwd=source.parent, start_timeout=120,
-        )
+        with writing(Path(job["result"]).parent):  # the notebook is written after every cell
+            papermill.execute_notebook(
+                source, job["result"], job["parameters"], kernel_name="python3", language="python",
+                progress_bar=False, cwd=source.parent, start_timeout=120,
+            )  # fmt: skip
         failure = None
+    except InputError as error:
+        failure = {"kind": "cell", "ename": "InputError", "message": str(error)}
     except PapermillExecutionError as error:
         where = "" if error.ename == "InputError" else f"cell {error.exec_count} (`{failing_line(error)}`): {error.ename}: "
         failure = {"kind": "cell", "ename": error.ename, "message": relative(where + first_line(error.evalue or error.ename))}
     except (DeadKernelError, RuntimeError) as error:
         failure = {"kind": "died", "message": f"the kernel died ({first_line(error)})"}
-    Path(job["outcome"]).write_text(json.dumps(failure))
+    os.write(job["outcome"], json.dumps(failure and failure | {"message": failure["message"][:4000]}).encode())
 
 
 def failing_line(error) -> str:
     """The line of the cell at which a PapermillExecutionError arose (the first arrow in its traceback)."""
     arrow = re.search(r"^-+> *\d+ (.*)$", re.sub(r"\x1b\[[\d;]*m", "", "\n".join(error.traceback)), re.MULTILINE)
     return arrow[1].strip() if arrow else first_line(error.source)
-
-
-def _die_with_parent(parent: int) -> None:
-    """End this process and its kernel when the process that started it is gone (it may have been killed by -9)."""
-    while os.getppid() == parent:
-        time.sleep(0.3)
-    import psutil
-
-    for process in psutil.Process().children(recursive=True):
-        process.kill()
-    os._exit(1)
 
 
 # ---- labs ------------------------------------------------------------------------------------------------------------

@@ -166,6 +166,18 @@ class Words(Parameter):
 
 
 @dataclass(frozen=True)
+class Line(Words):
+    """One line of text, no longer than a path may be."""
+
+    wants = "a line of text"
+
+    def read(self, name: str, value: Any) -> str:
+        if not isinstance(value, str) or len(value) > 4096 or not value.isprintable():
+            raise self.wrong(name, value)
+        return value
+
+
+@dataclass(frozen=True)
 class Several(Parameter):
     """A list or tuple of `least` to `most` values, each of them `each`."""
 
@@ -278,10 +290,14 @@ LearningRate = Annotated[float, Real(0, math.inf, "how far one step moves the we
 Decay = Annotated[float, Real(0, 1, "what share of the averaged weights stays at each step", below=True)]
 Share = Annotated[float, Real(0, 1, "a share of the whole")]
 Count = Annotated[int, Whole(1, 10**7, "how many of them are used", "samples")]
-Pixels = Annotated[int, Whole(*LONGER, "the side of a picture", "pixels")]
+Pixels = Annotated[int, Whole(LONGER[0], 2048, "the side of a picture", "pixels")]
+Square = Annotated[int, Whole(1, 2048, "the side of a model's square pictures", "pixels")]
+Side = Annotated[int, Whole(1, LONGER[1], "a side of a model's pictures", "pixels")]
 Width = Annotated[int, Whole(1, 4096, "channels of the first level", "channels")]
-Widths = Annotated[tuple, Several(Whole(1, 4096), "channels of each level", "channels")]
+Widths = Annotated[tuple, Several(Whole(1, 4096), "channels of each level, each half as large", "channels", most=8)]
+Numbers = Annotated[int, Whole(1, 65536, "how many numbers", "numbers")]
 Target = Annotated[str, PictureFile("the picture that is learnt")]
+TargetName = Annotated[str, Line("the picture that a model was trained on")]
 
 
 def of(function: Callable) -> dict[str, Parameter]:

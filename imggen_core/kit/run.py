@@ -14,7 +14,6 @@ after the saved step are dropped. What is not given to `prepare` and changes fro
 """
 
 import contextlib
-import errno
 import json
 import math
 import os
@@ -26,18 +25,20 @@ from types import MethodType
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
-from . import cards, files, settings, zoo
-from .folder import claim
-from .history import Clock, History, number, read_rows
+from . import cards, files, processes, settings, untrusted, zoo
+from .files import shown
+from .folder import DYING, WRITER, claim, hold, writing
+from .history import Clock, History, keep_file, number, read_rows
 from .progress import bar
 from .settings import InputError
-from .state import Randomness, random_state, read_state, set_random_state, unpack_state, write_state
+from .state import Randomness, checked, random_state, read_state, set_random_state, unpack_state, write_state
 
 FLUSH_SECONDS = 2.0  # history.csv and log.txt are at most this much behind
 
@@ -46,9 +47,10 @@ class Run:
     """One training in one folder; the same folder again goes on where the last saved state stands.
 
     chapter: its name; parameters: what the training depends on (JSON values; kept in params.json and compared when the folder is opened
-    again); folder: default IMGGEN_RUN_DIR, else a fresh one in runs/; scale: default IMGGEN_SCALE, else laptop; accumulate: `step` calls
-    per optimiser step; clip: largest gradient norm; save_seconds: time between saves. Raises InputError for a folder that belongs to
-    another chapter or to other parameters, and when the disk is full.
+    again); folder: default IMGGEN_RUN_DIR, else a fresh one in runs/; no other process can open it while this object is kept; scale:
+    default IMGGEN_SCALE, else laptop; accumulate: `step` calls per optimiser step; clip: largest gradient norm; save_seconds: time
+    between saves. Raises InputError for a folder that belongs to another chapter or to other parameters, or in which another process
+    trains, and when the disk is full.
     """
 
     def __init__(self, chapter: str, parameters: dict | None = None, *, folder=None, scale: str | None = None, device: str = "auto",
@@ -59,6 +61,8 @@ class Run:
         self.device = settings.choose_device(device)
         self.precision = settings.choose_precision(self.device, precision)
         self.rank, self.processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        if "TORCHELASTIC_RUN_ID" in os.environ and not processes.command():
+            processes.end_with(os.getppid())  # the torchrun that a person typed
         if self.processes > 1:
             self._join()
         given = folder or os.environ.get("IMGGEN_RUN_DIR")
@@ -77,8 +81,7 @@ class Run:
         if not quiet:
             self.say(self._first_line())
         self._saved = self._restored = self._choose_state()  # _saved: what to go back to, until its loop is reached
-        count = self._saved["history_rows"] if self._saved else 0
-        rows = self._share(read_rows(self.path("history.csv"), count) if self.main else None)
+        rows = self._share(self._rows() if self.main else None)
         self._history = History(self.path("history.csv"), rows, self.main)
         if self._saved:
             self.count = self._saved["step"]
@@ -125,18 +128,20 @@ class Run:
             with self._disk():
                 path = self.path("results.json")
                 try:
-                    before = dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+                    before = dict(untrusted.read_json(path)) if path.exists() else {}
                 except (ValueError, TypeError):
                     before = {}  # not what a run wrote
                 files.write(path, json.dumps({**before, **plain(values, finite=True)}, indent=2) + "\n")
             self._flush()
 
     def _open_folder(self, parameters: dict) -> None:
-        """Claim the folder, once for all processes: each of them raises what is wrong with it, or that they were not started alike."""
+        """Claim the folder and lock it, once for all processes: each raises what is wrong with it, or that they were not started alike."""
         wrong = None
         if self.main:
             try:
-                claim(self.folder, self.chapter, self.scale, parameters)
+                with claim(self.folder, self.chapter, self.scale, parameters) as held:
+                    held.enter_context(hold(self.folder, WRITER, DYING))
+                    self._held = held.pop_all()  # as long as this run can write
             except InputError as error:
                 wrong = str(error)
         if wrong := self._share(wrong):
@@ -162,18 +167,9 @@ class Run:
         words.append(str(folder.relative_to(settings.ROOT) if folder.is_relative_to(settings.ROOT) else self.folder))
         return " · ".join(words)
 
-    @contextlib.contextmanager
     def _disk(self):
         """Turn a full or read-only disk into one line."""
-        try:
-            yield
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise InputError(f"{self.folder}: the disk is full — free some space and run the same again, it goes on from the last "
-                                 "saved state") from None  # fmt: skip
-            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-                raise InputError(f"{error.filename or self.folder}: cannot be written ({error.strerror}) — give another folder") from None
-            raise
+        return writing(self.folder)
 
     # ------------------------------------------------------------------------------------------------------- the training loop
 
@@ -278,8 +274,9 @@ class Run:
         at, data_random = self._position["at"], self._get_data_random()
         with self._data_random:
             iterator = iter(loader)
-            for _ in range(begun):
-                next(iterator)
+            if any(next(iterator, self) is self for _ in range(begun)):
+                with self._fitting("the loader"):
+                    raise ValueError(f"which has less than {begun} batches")
         if self._saved:
             self._resume()
         length = len(loader) if hasattr(loader, "__len__") else None
@@ -405,8 +402,8 @@ class Run:
             now = time.monotonic()
             if now - self._said >= FLUSH_SECONDS or not self._inside:
                 self._said = now
-                shown = " · ".join(f"{name} {value:.4g}" for name, value in numbers.items())
-                self._log_lines.append(f"step {step} · {shown} · {seconds:.1f} s")
+                said = " · ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+                self._log_lines.append(f"step {step} · {said} · {seconds:.1f} s")
                 self._show_chart(numbers)
             if now - self._flushed >= FLUSH_SECONDS or not self._inside:
                 self._flush()
@@ -546,6 +543,7 @@ class Run:
                 "random": self._gather(random_state(self.device)),
                 "data_random": self._position.get("data_random") or self._get_data_random(),
                 "objects": [state_of(self.unwrap(thing)) for thing in self._objects],
+                "history_steps": [row.get("step") for row in self._history.rows],
             }  # fmt: skip
             self._flush()
             if self.main:
@@ -572,7 +570,8 @@ class Run:
         if not self._share(found is not None):
             return None
         header, data = found if self.main else (None, b"")
-        return unpack_state(self._share(header), self._share_bytes(data), self.device)
+        with self._fitting("a run"):
+            return checked(unpack_state(self._share(header), self._share_bytes(data), self.device))
 
     def _restore(self, index: int) -> None:
         """Give the object prepared as number `index` its saved state, if there is one."""
@@ -580,11 +579,19 @@ class Run:
             return
         thing, state = self.unwrap(self._objects[index]), self._restored["objects"][index]
         self._restored["objects"][index] = None  # once is enough: its memory is free
-        try:
+        with self._fitting(type(thing).__name__):
             thing.set_state(state) if isinstance(thing, torch.Generator) else thing.load_state_dict(state)
-        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-            reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
-            raise InputError(f"{self.path('state')}: the saved state does not fit {type(thing).__name__} ({reason}) "
+            if isinstance(thing, Optimizer):
+                same_shapes(thing)
+
+    @contextlib.contextmanager
+    def _fitting(self, what: str):
+        """Turn what is wrong with the saved state of `what` into one line: nothing in a state is believed before it fits."""
+        try:
+            yield
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, OverflowError, StopIteration, SafetensorError) as error:
+            reason = str(error).strip().splitlines()[0][:80] if str(error).strip() else type(error).__name__
+            raise InputError(f"{shown(self.path('state'))}: the saved state does not fit {what} ({reason}) "
                              "— the program has changed since; give another folder (--out)") from None  # fmt: skip
 
     def _resume(self) -> None:
@@ -594,7 +601,8 @@ class Run:
         if "pass" not in saved["position"]:
             self._set_data_random(saved["data_random"])
         if self.rank < len(saved["random"]):
-            set_random_state(saved["random"][self.rank], self.device)
+            with self._fitting("the random generators"):
+                set_random_state(saved["random"][self.rank], self.device)
         self._clock = Clock(*saved["clock"], running=not saved["done"])
         self._next_save = time.monotonic() + self.save_seconds
 
@@ -602,10 +610,11 @@ class Run:
         return {"global": self._gather(self._data_random.get()), "loaders": [generator.get_state() for generator in self._generators()]}
 
     def _set_data_random(self, state: dict) -> None:
-        if self.rank < len(state["global"]):
-            self._data_random.set(state["global"][self.rank])
-        for generator, saved in zip(self._generators(), state["loaders"], strict=False):
-            generator.set_state(saved)
+        with self._fitting("the random generators"):
+            if self.rank < len(state["global"]):
+                self._data_random.set(state["global"][self.rank])
+            for generator, saved in zip(self._generators(), state["loaders"], strict=False):
+                generator.set_state(saved)
 
     def _generators(self) -> list[torch.Generator]:
         """The generators that loaders were given: each once, in a fixed order."""
@@ -618,6 +627,18 @@ class Run:
                 if isinstance(generator, torch.Generator):
                     found[id(generator)] = generator
         return list(found.values())
+
+    def _rows(self) -> list[dict[str, float]]:
+        """The rows of the history that the saved state knows; says which of them are gone, and keeps the file that lacks them."""
+        if not self._saved:
+            return []
+        path, count = self.path("history.csv"), self._saved["history_rows"]
+        with self._disk():
+            rows, lost = read_rows(path, self._saved.get("history_steps", count))
+            if lost:
+                kept = f"; the file as it was is {keep_file(path).name}" if path.is_file() else ""
+                self.say(f"{path}: {lost} — the training goes on all the same{kept}")
+        return rows
 
     # ------------------------------------------------------------------------------------------------------- several processes
 
@@ -671,6 +692,14 @@ def in_bfloat16(forward, device: torch.device):
     from accelerate.utils import convert_outputs_to_fp32
 
     return convert_outputs_to_fp32(torch.autocast(device.type, torch.bfloat16)(forward))
+
+
+def same_shapes(opt: Optimizer) -> None:
+    """ValueError unless the moments that an optimiser was given are of their parameters' shapes."""
+    for weight, kept in opt.state.items():
+        for name in {"exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer"} & kept.keys():
+            if getattr(kept[name], "shape", weight.shape) != weight.shape:
+                raise ValueError(f"{name} is {list(kept[name].shape)}, and its parameter {list(weight.shape)}")
 
 
 def state_of(thing):

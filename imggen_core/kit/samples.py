@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import files, images, progress
+from . import files, images, progress, untrusted
 from .files import shown
+from .folder import hold
 from .sampler import Sampler, made
 from .settings import InputError
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 BLOCK = 8  # pictures made at a time: on a CPU larger batches are no faster, and a bar that moves every few seconds is worth having
 SHEET = 4096  # pictures on a sheet, at most
-ABOUT, TABLE = "samples.json", "table.csv"
+ABOUT, TABLE, LOCK = "samples.json", "table.csv", ".lock"
 
 
 @dataclass(frozen=True)
@@ -93,17 +94,19 @@ def write_svg(samples: Samples, path: Path) -> str:
 def write_folder(samples: Samples, folder: Path) -> str:
     """A PNG for each picture, named by its index, and the table; goes on where it was stopped, and with a larger n or another `first`."""
     claim(samples, folder)
-    missing = [block for block in samples.blocks() if not all(file(folder, index).exists() for index in block)]
-    todo = sum(map(len, missing))
-    try:
-        with progress.counted(samples.n, "pictures made", samples.n - todo) as done:
-            for block in missing:
-                for index, picture in zip(block, samples.pictures(block), strict=True):
-                    images.save_image(picture, file(folder, index))
-                done.update(len(block))
-    finally:
-        there = sorted(int(path.stem) for path in folder.glob("*.png") if path.stem.isdecimal())
-        files.write(folder / TABLE, table(samples, there))
+    with hold(folder, LOCK) as held:
+        held.callback((folder / LOCK).unlink, missing_ok=True)
+        missing = [block for block in samples.blocks() if not all(file(folder, index).exists() for index in block)]
+        todo = sum(map(len, missing))
+        try:
+            with progress.counted(samples.n, "pictures made", samples.n - todo) as done:
+                for block in missing:
+                    for index, picture in zip(block, samples.pictures(block), strict=True):
+                        images.save_image(picture, file(folder, index))
+                    done.update(len(block))
+        finally:
+            there = sorted(int(path.stem) for path in folder.glob("*.png") if path.stem.isdecimal())
+            files.write(folder / TABLE, table(samples, there))
     return f"{samples.count} and {TABLE}" + (f", {todo} of them made now" if todo < samples.n else "")
 
 
@@ -150,7 +153,7 @@ def claim(samples: Samples, folder: Path) -> None:
             raise InputError(f"{shown(folder)}: holds other files, and no samples — name a new or an empty folder (--out)")
         files.write(path, json.dumps(here, indent=2) + "\n")
     try:
-        there = json.loads(path.read_text(encoding="utf-8"))
+        there = untrusted.read_json(path)
         saved, given = (found | {"model": f"{found['model']} ({found['weights']})"} | found["controls"] for found in (there, here))
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{shown(path)}: damaged, or no samples' — name another folder (--out), or delete this one") from None

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import files, settings
+from . import files, settings, untrusted
 
 KEPT = 2  # saved states: the newest, and the one before it in case the newest is damaged
 
@@ -46,13 +46,13 @@ def read_state(path: Path) -> tuple[dict, bytes]:
         if not (path / name).stat().st_size:
             raise ValueError(f"{name} is empty")
     try:
-        header = json.loads((path / "state.json").read_bytes())
+        header = untrusted.read_json(path / "state.json")
         intact = digest(header["state"]) == header["sha256_of_state"]
     except (ValueError, KeyError, TypeError):
         intact = False
     if not intact:
         raise ValueError("state.json is not what was written")
-    data = (path / "state.safetensors").read_bytes()
+    data = untrusted.read(path / "state.safetensors", untrusted.STATE_BYTES)
     if hashlib.sha256(data).hexdigest() != header["sha256"]:
         raise ValueError("state.safetensors is not what was written")
     return header["state"], data
@@ -63,6 +63,24 @@ def unpack_state(skeleton: dict, data: bytes, device: torch.device | str = "cpu"
     from safetensors.torch import load
 
     return unpack(skeleton, load(data), device)
+
+
+def checked(body: dict) -> dict:
+    """`body`, if it is what a run saves; ValueError or its like otherwise. What the objects in it hold, they look at themselves."""
+    count = lambda value: type(value) is int and 0 <= value < 2**53
+    states = lambda value: isinstance(value, list) and all(isinstance(item, torch.Tensor) for item in value)
+    known = {
+        "step": count, "loop": count, "history_rows": count, "losses": count, "done": lambda value: isinstance(value, bool),
+        "position": lambda value: "at" in value and ("pass" in value) == ("batch" in value) and all(map(count, value.values())),
+        "clock": lambda value: len(value) == 2 and all(0 <= seconds < math.inf for seconds in value),
+        "loss_sum": lambda value: value is None or isinstance(value, torch.Tensor) and value.numel() == 1,
+        "random": states, "data_random": lambda value: states(value["global"]) and states(value["loaders"]),
+        "objects": lambda value: isinstance(value, list),
+    }  # fmt: skip
+    for name, good in known.items():
+        if not good(body[name]):
+            raise ValueError(f"{name} is not what a run writes")
+    return body
 
 
 def digest(value) -> str:
@@ -98,6 +116,8 @@ def unpack(value, tensors: dict[str, torch.Tensor], device: torch.device | str =
         return [unpack(item, tensors, device) for item in value]
     if not isinstance(value, dict):
         return value
+    if not value:
+        raise ValueError("an empty object is no value")
     kind, content = next(iter(value.items()))
     if kind == "tensor":
         layout = torch.channels_last if value["layout"] == "channels_last" else torch.contiguous_format
@@ -106,6 +126,8 @@ def unpack(value, tensors: dict[str, torch.Tensor], device: torch.device | str =
         return tensors[content].numpy()
     if kind == "tuple":
         return tuple(unpack(item, tensors, device) for item in content)
+    if kind not in ("dict", "counter"):
+        raise ValueError(f"{kind[:20]!r} is no kind of value")
     pairs = {unpack(key, tensors): unpack(item, tensors, device) for key, item in content}
     return collections.Counter(pairs) if kind == "counter" else pairs
 

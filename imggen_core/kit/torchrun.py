@@ -7,12 +7,14 @@ import socket
 import subprocess
 import sys
 import tempfile
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from .notebooks import TOKEN, RunFailed, first_line, kill_all
+from .notebooks import AGAIN, RunFailed, first_line
+from .processes import MARK, kill_marked, new_mark
 from .settings import InputError, thread_environment
+
+AGENT = "import imggen_core; from torch.distributed.run import main; main()"  # torchrun, which ends with the process that starts it
 
 
 @dataclass(frozen=True)
@@ -78,25 +80,28 @@ def torchrun(job: dict, machines: Machines) -> None:
             socket.getaddrinfo(host.strip("[]"), port)
         except OSError as error:
             raise InputError(f"--rendezvous {machines.rendezvous}: {host} cannot be found from here ({error.strerror})") from None
-    token = uuid.uuid4().hex
+    mark = new_mark()
     with tempfile.TemporaryDirectory(prefix="imggen-") as scratch:
         path, failure, noise = (Path(scratch, name) for name in ("job.json", "failure.json", "torchrun.txt"))
         path.write_text(json.dumps(job | {"failure": str(failure)}))
-        command = [sys.executable, "-m", "torch.distributed.run", *machines.torchrun_options]
+        command = [sys.executable, "-c", AGENT, *machines.torchrun_options]
         with noise.open("wb") as stderr:  # torchrun's own tracebacks; the workers say what went wrong in `failure`
             process = subprocess.Popen(
                 command + ["-m", "imggen_core.cli", "train-worker", str(path)],
-                env=os.environ | thread_environment(machines.processes) | {TOKEN: token, "TORCH_CPP_LOG_LEVEL": "ERROR"},
+                env=os.environ | thread_environment(machines.processes) | {MARK: mark, "TORCH_CPP_LOG_LEVEL": "ERROR"},
                 stderr=stderr,
                 start_new_session=True,
             )
             try:
                 status = process.wait()
             finally:
-                kill_all(process, token)
+                kill_marked(mark, process)
+        said = noise.read_text(errors="replace")
+        if killed := re.search(r"Root Cause.*?exitcode *: -\d+ [^\n]*\((SIG\w+)\)", said, re.DOTALL):
+            raise RunFailed(f"{job['chapter']}: one of its processes was killed ({killed[1]}) — {AGAIN}")
         if failure.exists():
             report = json.loads(failure.read_text())
             raise InputError(report["message"]) if report["input"] else RunFailed(report["message"])
         if status:
-            last = first_line("\n".join(reversed(noise.read_text(errors="replace").splitlines())))
+            last = first_line("\n".join(reversed(said.splitlines())))
             raise RunFailed(f"{job['chapter']}: torchrun ended with status {status} ({last})")

@@ -16,7 +16,8 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from .drawing import PATH, Drawing, one
+from ..kit.settings import InputError
+from .drawing import KINDS, PATH, Drawing, bounds, one
 from .tiles import TILE, Target
 
 
@@ -214,6 +215,32 @@ def with_boxes(d: Drawing) -> Drawing:
         extreme = torch.zeros(len(d), 2).scatter_reduce(0, who, d.points, which, include_self=False)
         shape[:, columns] = torch.where((d.kind == PATH)[:, None], extreme, shape[:, columns])
     return replace(d, shape=shape)
+
+
+REACH, AREA, WAY = 1 << 15, 1 << 25, 1 << 18  # pixels: of a number, of the boxes of all shapes together, of all outlines' lengths
+
+
+def drawable(d: Drawing) -> Drawing:
+    """`d`, which may be from anybody, if it can be drawn in bounded memory; InputError names the part that is not so."""
+    paths, of = d.kind == PATH, d.knots[:, 0]
+    right = {
+        "kind": ((d.kind >= 0) & (d.kind < len(KINDS))).all(),
+        "colour": ((d.colour >= 0) & (d.colour <= 1)).all() and ((d.background >= 0) & (d.background <= 1)).all(),
+        "shape": (d.shape.abs() <= REACH).all() and (d.shape[:, 6] >= 0).all(),
+        "points": (d.points.abs() <= REACH).all() and len(d.points) == len(d.knots),
+        "knots": len(of) == 0 or (0 <= of.min() and of.max() < len(d) and paths[of].all()),
+        "kind, points": len(of.unique()) == paths.sum(),
+    }
+    for name, good in right.items():
+        if not good:
+            raise InputError(f"{name}: holds what no drawing can")
+    d = with_boxes(d)
+    page = torch.tensor([d.width, d.height]).repeat(2)
+    boxes = torch.where(paths[:, None], bounds(d), bounds(d).clamp(min=0).minimum(page))  # a path is measured beyond the page, too
+    way = (d.points.diff(dim=0).norm(dim=1) * (of[1:] == of[:-1])).sum()
+    if (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(1).sum() > AREA or way > WAY:
+        raise InputError("its shapes are too many, and too large, to be drawn")
+    return d
 
 
 def moved(d: Drawing, step: np.ndarray) -> Drawing:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..kit import files
+from ..kit import files, untrusted
 from ..kit.images import PIXELS
 from ..kit.settings import InputError
 from .layouts import FORMATS, GOALS, SCORES
@@ -69,9 +69,7 @@ def read_design(path: Path, stem: str) -> tuple[np.ndarray, np.ndarray, np.ndarr
     highest = np.array([1, 1, len(COLOURS) - 1, 1], np.float32)[:, None, None]
     if not ((f_tensor >= 0) & (f_tensor <= highest)).all() or (f_tensor[:3] % 1).any():
         raise ValueError("the F_Tensor holds values that it cannot")
-    if metadata_file.stat().st_size > METADATA_BYTES:
-        raise ValueError("the metadata are too long")
-    meta = json.loads(metadata_file.read_text(encoding="utf-8"))
+    meta = untrusted.read_json(metadata_file, METADATA_BYTES)
     values = [GOALS.index(meta["goal"]), FORMATS.index(meta["format"]), meta["tone"], *(meta["grammar"][score] for score in SCORES)]
     values = np.array(values, np.float32)
     if not ((values[2:] >= 0) & (values[2:] <= 1)).all():
