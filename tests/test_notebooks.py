@@ -116,6 +116,9 @@ def test_dead_kernel_is_tried_once_more_and_then_succeeds(tmp_path):
     said = []
     run_notebook(notebook(tmp_path / "n.ipynb", body), tmp_path / "out", timeout=60, echo=said.append)
     assert len(said) == 1 and "the kernel died" in said[0] and "trying once more" in said[0]
+    (tmp_path / "out" / "mark").unlink()
+    with pytest.raises(RunFailed, match=r"the kernel died .*— run the same again, it goes on from the last saved state$"):
+        run_notebook(tmp_path / "n.ipynb", tmp_path / "out", timeout=60, retries=0)
 
 
 def test_nothing_stays_behind_when_the_caller_is_killed(tmp_path):

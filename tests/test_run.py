@@ -638,7 +638,9 @@ def test_a_folder_has_one_writer_until_that_is_gone(trainings):
     os.kill(pid, signal.SIGKILL)
     trainings.wait(pid)
     run = make_run(folder)
-    assert make_run(folder).folder == run.folder, "a cell that is run again opens it again"
+    os.utime(Path(folder) / "run.lock", (0, 0))
+    assert make_run(folder).part("other").folder.parent.parent == run.folder, "a cell that is run again opens it again"
+    assert (Path(folder) / "run.lock").stat().st_mtime == 0, "and the age of its lock counts from the first time"
 
 
 def left_behind_so_far(folder):
@@ -656,7 +658,7 @@ def test_a_writer_whose_command_was_killed_is_waited_for(tmp_path, monkeypatch, 
         dying.stdout.readline()
         (tmp_path / "writer.lock").write_text(f"{dying.pid}\n{socket.gethostname()}\n")
         if patience < 1:
-            with pytest.raises(InputError, match=rf"process {dying.pid} of a command that was killed .*kill -9 {dying.pid}"):
+            with pytest.raises(InputError, match=rf"process {dying.pid}, whose command was killed, .*kill -9 {dying.pid}"):
                 Run("toy", {}, folder=tmp_path, device="cpu")
             dying.kill()
         else:
@@ -680,6 +682,8 @@ def test_on_a_disk_without_locks_the_owner_decides_or_the_person(tmp_path, monke
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     path.write_text(f"{ended.pid}\n{here}\n")
+    monkeypatch.setattr(run_module, "DYING", 0.5)
+    (tmp_path / "writer.lock").write_text("124\nelsewhere\n")  # a worker's there, that was killed with its command
     run = Run("toy", {}, folder=tmp_path, device="cpu")
     assert path.read_text().startswith(f"{os.getpid()}\n{here}\n") and run.folder == tmp_path
 

@@ -4,6 +4,8 @@ import csv
 import dataclasses
 import os
 import signal
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -200,3 +202,17 @@ def test_the_name_says_the_kind(tmp_path, monkeypatch):
     for out, line in (("a.gif", "ends in .png, .jpg, .svg or .zip"), ("new", "new/"), ("no/a.png", "its folder does not exist")):
         with pytest.raises(InputError, match=line):
             samples.writer(out)
+
+
+def test_a_folder_has_one_writer_and_is_left_without_a_lock(tmp_path):
+    few = wanted(3)
+    write_folder(few, tmp_path)
+    program = "import sys; from pathlib import Path; from imggen_core.kit.folder import hold\n"
+    program += "with hold(Path(sys.argv[1]), '.lock'): print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", program, tmp_path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        with pytest.raises(InputError, match=f"process {other.pid} has been at work here"):
+            write_folder(wanted(5), tmp_path)
+    write_folder(wanted(5), tmp_path)
+    assert sorted(content(tmp_path)) == [*(f"{i:05d}.png" for i in range(5)), "samples.json", "table.csv"]

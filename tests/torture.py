@@ -27,7 +27,7 @@ from pathlib import Path
 import psutil
 from trainings import SERVER, import_chapter
 
-from imggen_core.kit import files, notebooks, run, settings, zoo
+from imggen_core.kit import files, notebooks, processes, run, settings, zoo
 from imggen_core.kit import parameters as kinds
 
 os.environ |= {"OMP_NUM_THREADS": "1", "IMGGEN_HEADLESS": "1", "PYTHONPATH": str(settings.ROOT)}  # of the processes that are killed
@@ -40,12 +40,13 @@ SERVER.set_forkserver_preload(["torch._dynamo", "torch.utils.tensorboard", "acce
 # ---- one attempt, in a process that dies -----------------------------------------------------------------------------
 
 
-def attempt(chapter: str, folder: Path, parameters: dict, given: dict, aim: tuple[int, int] | None, rank: int = 0, port: int = 0) -> None:
+def attempt(caller: int, chapter: str, folder: Path, parameters: dict, given: dict, aim: tuple | None, rank: int, port: int) -> None:
     """The chapter's training; says in the first byte of FOLDER.phase what it does, and dies as `aim` says: (a phase, an operation)."""
     log = open(f"{folder}.out", "a")
     os.dup2(log.fileno(), 1), os.dup2(log.fileno(), 2)
     import torch
 
+    processes.end_with(caller)
     torch.set_num_threads(1)
     if port:
         os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
@@ -165,19 +166,20 @@ class Torture:
         files.write(self.file, json.dumps(self.counts, indent=1))
 
     def go(self) -> None:
-        """Rounds until there are enough kills, and every way of every chapter has ended at least once."""
+        """Rounds until there are enough kills, and every chapter has ended at least once in each way."""
         while True:
             cycle, at = divmod(self.counts["rounds"], len(self.chapters))
             chapter = self.chapters[at]
             chance = random.Random(f"{self.counts['seed']} {self.counts['rounds']}")
             ways = ["forked", "forked", "forked-2"] if chapter in SHARED else ["forked", "forked"]
-            ways.append(["run", "train", "run", "train-2" if chapter in SHARED else "train"][cycle % 4])
+            if cycle % 2 == 0:  # a command needs ten times as long as a fork
+                ways.append(["run", "train-2" if chapter in SHARED else "train", "run", "train"][cycle // 2 % 4])
             for way in ways:
                 self.round(chapter, way, chance)
             self.counts["rounds"] += 1
             self.save()
             print(self.summary(), flush=True)
-            if self.kills >= self.wanted and self.counts["rounds"] >= 2 * len(self.chapters):
+            if self.kills >= self.wanted and self.counts["rounds"] >= 3 * len(self.chapters):
                 return
 
     def round(self, chapter: str, way: str, chance: random.Random) -> None:
@@ -230,15 +232,15 @@ class Torture:
         aim = None
         if patience and chance.random() < 0.35:
             aim = chance.choice([(SAVING, chance.randint(1, 40)), (SAVING, chance.randint(1, 12)), (SWAPPING, chance.randint(1, 8))])
-        given = {"save_seconds": chance.choice([0.0, 0.1, 0.5, 2.0]) if patience else 2.0, "quiet": True}
+        given = {"save_seconds": 2.0 if not patience else 0.0 if aim else chance.choice([0.0, 0.1, 0.5, 2.0]), "quiet": True}
         ranks = [0, 1] if way == "forked-2" else [0]
         port = free_port() if len(ranks) > 1 else 0
-        todo = chapter, folder, self.parameters(chapter), given, aim
+        todo = os.getpid(), chapter, folder, self.parameters(chapter), given, aim
         children = [SERVER.Process(target=attempt, args=(*todo, rank, port)) for rank in ranks]
         for child in children:
             child.start()
-        if patience and not aim:
-            end = time.monotonic() + chance.uniform(0, patience)
+        if patience:
+            end = time.monotonic() + (2 * patience if aim else chance.uniform(0, patience))
             while time.monotonic() < end and any(child.is_alive() for child in children):
                 time.sleep(0.002)
             victim = chance.choice(children)

@@ -98,6 +98,9 @@ def hold(folder: Path, name: str = LOCK, wait: float = 0.0) -> contextlib.ExitSt
             held.callback(lock.release)
         except Timeout:
             soft, (pid, host, age) = isinstance(lock, SoftFileLock), holder(path)
+            if soft and name == WRITER and host != socket.gethostname():  # its command gave up run.lock, or a person said that it is gone
+                path.unlink(missing_ok=True)
+                return hold(folder, name, wait)
             if pid is None or pid != processes.command() or host != socket.gethostname():
                 raise InputError(busy(folder, path, pid, host, age, soft, name == WRITER)) from None
         except OSError as error:
@@ -105,7 +108,7 @@ def hold(folder: Path, name: str = LOCK, wait: float = 0.0) -> contextlib.ExitSt
                 continue
             raise
         else:
-            if not isinstance(lock, SoftFileLock):
+            if lock.lock_counter == 1 and not isinstance(lock, SoftFileLock):
                 path.write_text(f"{os.getpid()}\n{socket.gethostname()}\n")
         return held
 
@@ -129,7 +132,7 @@ def busy(folder: Path, path: Path, pid: int | None, host: str, age: float, soft:
         return (f"{where}: process {pid}{there} has been at work here {since}; this disk does not tell whether it still is — end it there, "
                 f"or, if it is gone, delete {shown(path)}")  # fmt: skip
     if dying and not there:
-        return f"{where}: process {pid} of a command that was killed still writes here — end it (kill -9 {pid}), then give the same again"
+        return f"{where}: process {pid}, whose command was killed, still writes here — end it (kill -9 {pid}), then give the same again"
     end = f"end it (kill {pid})" if not there else "end it there"
     return f"{where}: process {pid}{there} has been at work here {since} — wait for it, {end}, or name another folder (--out)"
 

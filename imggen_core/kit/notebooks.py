@@ -156,10 +156,10 @@ def _attempt(job: dict, out_dir: Path, scale: str, timeout: float | None, echo) 
             return {"kind": "limit", "message": f"stopped after the limit of {timeout:g} s"}
         if said := answer.read():
             return json.loads(said)
+        if (status := process.returncode) < 0:
+            return {"kind": "died", "message": f"the process that ran it was killed ({signal.Signals(-status).name})"}
         reason = first_line("\n".join(reversed(errors.read_text(errors="replace").splitlines())))
-        status = process.returncode
-        ended = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
-        return {"kind": "died", "message": f"the process that ran it ended by {ended} ({reason})"}
+        return {"kind": "died", "message": f"the process that ran it ended by status {status} ({reason})"}
 
 
 class Tail:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -99,6 +100,8 @@ def torchrun(job: dict, machines: Machines) -> None:
         said = noise.read_text(errors="replace")
         if killed := re.search(r"Root Cause.*?exitcode *: -\d+ [^\n]*\((SIG\w+)\)", said, re.DOTALL):
             raise RunFailed(f"{job['chapter']}: one of its processes was killed ({killed[1]}) — {AGAIN}")
+        if status < 0:
+            raise RunFailed(f"{job['chapter']}: its torchrun was killed ({signal.Signals(-status).name}) — {AGAIN}")
         if failure.exists():
             report = json.loads(failure.read_text())
             raise InputError(report["message"]) if report["input"] else RunFailed(report["message"])
