@@ -8,7 +8,7 @@ STAMP := $(VENV)/installed
 WORKERS ?= 2
 CANDIDATES := $(or $(PYTHON),python3.11 python3.12 python3.13 python3 python)
 
-.PHONY: help install run test torture lab bench studio labs export clean
+.PHONY: help install run test fuzz torture lab bench studio labs export clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make lab      open the labs in JupyterLab"
 	@echo "make test     run every test, and every notebook at smoke scale (about 10 minutes; WORKERS=4 with four cores or more)"
 	@echo "make torture  kill every chapter's training, KILLS=1000 times, and compare the ends (hours)"
+	@echo "make fuzz     spoil what strangers may give, for MINUTES=60, and see that each is taken or refused in one sentence"
 	@echo "make bench    measure the chapters' criteria (long)"
 	@echo "make install  only create .venv"
 	@echo "make export   nbs/*.ipynb -> imggen_core/*.py"
@@ -77,6 +78,9 @@ test: $(STAMP)
 # Started again it goes on; its counts are in runs/torture/counts.json.
 torture: $(STAMP)
 	@PYTHONPATH=. $(BIN)/python tests/torture.py --kills $(or $(KILLS),1000)
+
+fuzz: $(STAMP)
+	@cd tests && PYTHONPATH=.. ../$(BIN)/python -m fuzz --minutes $(or $(MINUTES),60)
 
 lab: $(STAMP)
 	@$(BIN)/imggen lab

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
 os.environ["PYTHONUNBUFFERED"] = "1"
+os.environ.setdefault("IMGGEN_FUZZ_SEED", time.strftime("%Y%m%d"))  # other inputs every day, the same in all workers
 os.environ["PYTHONPATH"] = str(ROOT)  # what tests start imports this checkout, whatever is installed
 hypothesis.settings.register_profile("course", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("course")
@@ -228,6 +230,11 @@ def pytest_collection_modifyitems(items):
         path = getattr(item, "callspec", None) and item.callspec.params.get("path")
         if not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(path.stem if isinstance(path, Path) else item.path.stem))
+
+
+def pytest_terminal_summary(terminalreporter):
+    seed = os.environ["IMGGEN_FUZZ_SEED"]
+    terminalreporter.write_line(f"fuzz: seed {seed}; IMGGEN_FUZZ_SEED={seed} tries the same inputs again")
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ import math
 import random
 import textwrap
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Number
@@ -74,12 +74,13 @@ def check(function: Callable, *properties: Property, title: str | None = None) -
             watched = _Watched(function)
             try:
                 verdict = each.judge(watched, *map(_copy, arguments))
+                verdict = verdict if verdict is None or isinstance(verdict, str) else bool(verdict)
             except Unfilled:
                 return _unfilled(title, hole)
             except Exception as error:
                 verdict = watched.wrong or f"its result could not be judged: {_short(error)}"
             verdict = watched.wrong or verdict
-            if verdict is None or (not isinstance(verdict, str) and bool(verdict)):
+            if verdict is None or verdict is True:
                 continue
             if hole or (watched.returned_nothing and not _has_code(function)):
                 return _unfilled(title, hole)
@@ -114,11 +115,14 @@ class _Watched:
         try:
             with _same_noise():
                 result = self.function(*arguments, **named)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # `exit()` is a wrong answer, too
             if isinstance(error, NotImplementedError) and (not str(error) or _hole(self.function)):  # PyTorch's own say what is missing
                 raise Unfilled from error
             self.wrong, self.raised = f"it raised {_short(error)}{_place(error, self.function)}", True
             raise Wrong from error
+        if isinstance(result, Iterator):  # it may have no end
+            self.wrong = f"it returned a {type(result).__name__}, which gives its values one by one: return a list"
+            raise Wrong
         if result is None or result is Ellipsis:
             self.returned_nothing = True
             self.wrong = "it returned nothing: is a `return` missing?"

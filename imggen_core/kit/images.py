@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import numbers
 import os
@@ -35,7 +36,7 @@ PUBLIC = {
 def is_picture(path: Path) -> bool:
     """Whether the file at `path` begins like one of FORMATS."""
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS):
+        with warnings.catch_warnings(action="ignore"), _silent(), Image.open(path, formats=FORMATS):
             return True
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return path.suffix.lower() in SUFFIXES
@@ -58,7 +59,7 @@ def decode(path: str | os.PathLike) -> np.ndarray:
     """`open_image` at the native size and without torch: float32 [H,W,3] in [0,1]."""
     name = str(path)
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(find(path), formats=FORMATS) as picture:
+        with warnings.catch_warnings(action="ignore"), _silent(), Image.open(find(path), formats=FORMATS) as picture:
             if math.prod(picture.size) > FILE_PIXELS:
                 raise Image.DecompressionBombError
             return _as_float(ImageOps.exif_transpose(picture))
@@ -75,6 +76,19 @@ def decode(path: str | os.PathLike) -> np.ndarray:
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
         reason = " ".join(str(error).split())[:120].rstrip(".")
         raise InputError(f"{name}: is damaged ({reason}) — save it again") from None
+
+
+@contextlib.contextmanager
+def _silent():
+    """Nothing reaches the screen: libtiff writes there of what is wrong with a file, beside the error that says it."""
+    with open(os.devnull, "w") as nowhere:
+        kept = os.dup(2)
+        try:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def parse_size(image_size) -> int | tuple[int, int] | None:
@@ -297,7 +311,7 @@ def _say(text: str) -> None:
 def _opens(path: Path) -> bool:
     """Whether the header of the file at `path` is that of a picture, of a size that is read."""
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as picture:
+        with warnings.catch_warnings(action="ignore"), _silent(), Image.open(path, formats=FORMATS) as picture:
             return math.prod(picture.size) <= FILE_PIXELS
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False

@@ -22,7 +22,7 @@ def scorecard(
         y, full, answer = 10 + 16 * len(words) + 30 * k, width - 16, float(answer)
         pen.text((8, y), f"{name} {answer:.2f}", font=font, fill="#333")
         pen.rectangle((8, y + 15, 8 + full, y + 22), fill="#e4e8ee")
-        if answer == answer:  # NaN has no bar
+        if 0 <= answer <= 1:  # NaN has no bar
             pen.rectangle((8, y + 15, 8 + round(full * answer), y + 22), fill="#4f7fa8")
         pen.rectangle((7 + round(full * truth), y + 13, 8 + round(full * truth), y + 24), fill="black")
     return torch.from_numpy(np.array(sheet)).permute(2, 0, 1) / 255

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,8 @@ class DesignFolder(Dataset):
             raise InputError(f"{path}: no folder of designs — it needs images/, f_tensors/ and metadata/")
         for stem in sorted(file.stem for file in (self.path / "images").glob("*.npy")):
             try:
-                design = read_design(self.path, stem)
+                with warnings.catch_warnings(action="error"):  # NumPy's, of a size that no number holds
+                    design = read_design(self.path, stem)
             except Exception:  # what strangers wrote can fail in any way: too deep, too large, of another kind
                 design = None
             if design is None or (designs and design[0].shape != designs[0][0].shape):
