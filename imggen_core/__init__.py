@@ -5,7 +5,6 @@ Modules:
 - `imggen_core.kit.cache`: Rows of a pure function of an index, kept as memory-mapped arrays: built once, whole or not at all, by one process at a time.
 - `imggen_core.kit.cards`: Model cards: the words of each stand in `imggen_core/cards/NAME.md`; figures, criteria, controls and sizes are put in here.
 - `imggen_core.kit.checks`: Exercise checks: they run the learner's function and say which property failed, on which input and by how much, with a hint.
-- `imggen_core.kit.files`: Files: found by the name that a person typed, and written in one piece or not at all.
 - `imggen_core.kit.folder`: A run's folder: whose it is stands in its params.json, which is written, read and compared here and nowhere else; and its one writer.
 - `imggen_core.kit.parameters`: What a training can be given: type, range, unit and meaning of each parameter stand in one place, the signature of `train`.
 - `imggen_core.kit.processes`: Processes that end with the one that started them, however that one ends; and pools that share one machine's work.
