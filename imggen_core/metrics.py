@@ -42,7 +42,7 @@ class Block(nn.Module):
         self.one, self.two = nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False), nn.Conv2d(c_out, c_out, 3, 1, 1, bias=False)
         self.norm_one, self.norm_two = nn.BatchNorm2d(c_out), nn.BatchNorm2d(c_out)
         same = stride == 1 and c_in == c_out
-        self.shortcut = nn.Identity() if same else nn.Sequential(nn.AvgPool2d(stride), nn.Conv2d(c_in, c_out, 1))
+        self.shortcut = nn.Identity() if same else nn.Sequential(nn.AvgPool2d(stride, ceil_mode=True), nn.Conv2d(c_in, c_out, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm_two(self.two(F.relu(self.norm_one(self.one(x)))))

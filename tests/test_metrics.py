@@ -591,3 +591,9 @@ def test_every_slider_of_the_shipped_network_moves_the_picture(shipped):
     assert not torch.equal(shipped.sample(seed=3, goal="sell"), shipped.sample(seed=3, goal="inform"))
     with pytest.raises(InputError, match="damage"):
         shipped.sample(damage="rust")
+
+
+@pytest.mark.parametrize("size", [36, 63, 64])
+def test_designs_of_any_size_can_be_learnt_from(size):
+    """What halves the picture by a convolution and what halves it by a mean end with the same number of rows."""
+    assert me.DesignFeatures(4, 8, size).eval()(torch.rand(2, 3, size, size)).shape == (2, 8)
