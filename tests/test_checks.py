@@ -290,6 +290,11 @@ def test_answers_that_cannot_be_weighed_have_no_end_or_leave_are_said_not_raised
         assert said in capsys.readouterr().out
 
 
+def test_a_message_with_a_learners_long_answer_in_it_is_a_line(capsys):
+    assert not check(lambda x: "much\n" * 1000, holds("short", lambda f, x: f"it is {f(x)}", [1]))
+    assert [len(line) < 400 for line in capsys.readouterr().out.splitlines()] == [True, True]
+
+
 def test_a_predicate_that_hides_the_learners_exception_does_not_pass(capsys):
     def careless(f, x, y):
         try:

@@ -86,7 +86,7 @@ def check(function: Callable, *properties: Property, title: str | None = None) -
                 return _unfilled(title, hole)
             on = label.strip() or watched.described
             hints = [later.hint for later in properties[number:]] if watched.raised else [each.hint]  # nothing more will be tried
-            print(f"✗ {title}: {each.name} — {verdict if isinstance(verdict, str) else 'it does not hold'}")
+            print(f"✗ {title}: {each.name} — {_line(verdict) if isinstance(verdict, str) else 'it does not hold'}")
             print(*(f"    {key}: {text}" for key, text in (("on", on), *(("hint", hint) for hint in hints)) if text), sep="\n")
             passed = False
             if watched.raised:
@@ -95,6 +95,12 @@ def check(function: Callable, *properties: Property, title: str | None = None) -
         else:
             print(f"✓ {title}: {each.name}")
     return passed
+
+
+def _line(text: str) -> str:
+    """`text` as one line that a person reads: what a learner returned may stand in it, and be of any length."""
+    text = " ".join(text.split())
+    return text if len(text) <= 300 else f"{text[:299]}…"
 
 
 def _unfilled(title: str, hole: int | None) -> bool:
