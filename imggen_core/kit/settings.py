@@ -9,6 +9,7 @@ import os
 import platform
 import random
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,7 +100,8 @@ def unreadable(error: Exception) -> str:
 def parse(text: str) -> Any:
     """The Python value that `text` spells ("8", "1e-4", "[1, 2]", "None"), else the text itself."""
     try:
-        return ast.literal_eval(text.strip())
+        with warnings.catch_warnings(action="ignore"):  # "0if" is a text, and nobody's Python
+            return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return {"true": True, "false": False, "none": None}.get(text.strip().lower(), text)
 

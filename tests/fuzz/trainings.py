@@ -43,6 +43,7 @@ def feed(data: dict) -> None:
     from test_contract import SMALL
 
     from imggen_core import cli
+    from imggen_core.kit import zoo
     from imggen_core.kit.run import Run
 
     chapter = data["chapter"]
@@ -51,6 +52,6 @@ def feed(data: dict) -> None:
         return
     small = SMALL[chapter][0]
     given = cli.chosen(chapter, own, small, "laptop", [f"{data['name']}={data['value']}"])
-    model = importlib.import_module(f"imggen_core.{chapter}").train(Run(chapter, given, folder="run", device="cpu", precision="no",
-                            quiet=True), **given)  # fmt: skip
-    model.eval().sample(1)
+    run = Run(chapter, given, folder="run", device="cpu", precision="no", quiet=True)
+    importlib.import_module(f"imggen_core.{chapter}").train(run, **given)
+    zoo.load("run").sample(1)
