@@ -1,5 +1,6 @@
 """Exercise checks, both ways: right answers pass, each kind of wrong answer is named with where, by how much and a hint."""
 
+import itertools
 import math
 import random
 import time
@@ -273,6 +274,20 @@ def test_a_property_without_inputs_runs_once(capsys):
 def test_what_cannot_be_judged_is_said_not_raised(capsys):
     assert not check(lambda x: "text", holds("is positive", lambda f, x: (f(x) > 0).all(), [X]), title="sign")
     assert "✗ sign: is positive — its result could not be judged: TypeError" in capsys.readouterr().out
+
+
+def test_answers_that_cannot_be_weighed_have_no_end_or_leave_are_said_not_raised(capsys):
+    def leaves(x):
+        raise SystemExit(3)
+
+    for answer, said in [
+        (lambda x: np.zeros(3), "could not be judged: ValueError"),
+        (lambda x: torch.zeros(2), "could not be judged: RuntimeError"),
+        (lambda x: itertools.count(), "returned a count, which gives its values one by one: return a list"),
+        (leaves, "it raised SystemExit: 3"),
+    ]:
+        assert not check(answer, holds("true", lambda f, x: f(x), [1]), holds("short", lambda f, x: len(list(f(x))) < 3, [1]))
+        assert said in capsys.readouterr().out
 
 
 def test_a_predicate_that_hides_the_learners_exception_does_not_pass(capsys):

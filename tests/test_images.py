@@ -117,6 +117,18 @@ def test_a_picture_too_large_to_hold_is_refused_before_it_is_decoded(tmp_path):
         refusal(tmp_path / "bomb.png", "33,554,432")
 
 
+def test_a_damaged_tiff_is_refused_without_another_word_on_the_screen(tmp_path, capfd):
+    for packing in ("tiff_lzw", "group4"):
+        Image.fromarray(ramp(64, 64)).convert("1" if packing == "group4" else "RGB").save(tmp_path / "a.tif", compression=packing)
+        data = (tmp_path / "a.tif").read_bytes()
+        (tmp_path / "a.tif").write_bytes(data[:8] + b"\xff" * 40 + data[48:])
+        try:
+            images.open_image(tmp_path / "a.tif")
+        except InputError as error:
+            assert "is damaged" in str(error)
+    assert capfd.readouterr() == ("", "")
+
+
 # Writing
 
 

@@ -49,11 +49,12 @@ class Worker:
         self.process = None
 
     def start(self) -> None:
-        paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-        quiet = {"HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "IMGGEN_DEBUG": "1"}
-        self.words = tempfile.TemporaryFile("w+b")
-        self.process = subprocess.Popen([sys.executable, "-m", "fuzz.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                stderr=self.words, cwd=ROOT, env=os.environ | quiet | {"PYTHONPATH": paths})  # fmt: skip
+        self.words, self.place = tempfile.TemporaryFile("w+b"), tempfile.TemporaryDirectory(prefix="fuzz-")
+        own = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]), "TMPDIR": self.place.name, "IMGGEN_DEBUG": "1",
+               "HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}  # fmt: skip
+        command = [sys.executable, "-m", "fuzz.worker"]
+        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.words}
+        self.process = subprocess.Popen(command, cwd=ROOT, env=os.environ | own, **streams)
         if self.answer(600) != "ready":
             raise RuntimeError(f"the worker does not start:\n{self.last_words()}")
 
@@ -94,12 +95,14 @@ class Worker:
             self.process.kill()
             self.process.wait()
         self.process.stdout.close()
+        self.place.cleanup()  # what an input left there that ended the process
         self.process = None
         return self.last_words()
 
     def last_words(self) -> str:
         self.words.seek(0)
-        return self.words.read().decode(errors="replace")[-3000:]
+        text = self.words.read().decode(errors="replace")
+        return text[max(0, text.find("Fatal Python error")) :][:3000]
 
 
 def keep(kind: str, seed: int, number: int, what: str) -> None:
