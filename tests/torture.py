@@ -240,6 +240,9 @@ class Torture:
         for child in children:
             child.start()
         if patience:
+            if chance.random() < 0.8:  # else it may die before it trains, too
+                while phase.read_bytes() == b"\0" and all(child.is_alive() for child in children):
+                    time.sleep(0.01)
             end = time.monotonic() + (2 * patience if aim else chance.uniform(0, patience))
             while time.monotonic() < end and any(child.is_alive() for child in children):
                 time.sleep(0.002)
