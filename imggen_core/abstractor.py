@@ -27,7 +27,7 @@ from torchvision.models.resnet import BasicBlock
 from . import designs
 from .designs import FORMATS, GOALS, PALETTE, SCORES, Designs, loader
 from .kit import zoo
-from .kit.parameters import BatchSize, Count, Epochs, LearningRate, OneOf, Pixels, Real, Seed, Square, Whole, Width, validated
+from .kit.parameters import Count, Epochs, LearningRate, NormBatch, OneOf, Pixels, Real, Seed, Square, Whole, Width, validated
 from .kit.run import Run
 from .kit.sampler import Choice, Sampler, Slider
 from .kit.scorecard import scorecard
@@ -399,8 +399,8 @@ def begin_with(net: Abstractor, path: Path) -> None:
 
 # %% ../nbs/07_abstractor.ipynb #c595649c
 @validated
-def train(run: Run, *, size: Pixels = 64, n_train: Count = 20000, n_valid: Count = 1000, epochs: Epochs = 20, batch_size: BatchSize = 64,
-          lr: LearningRate = 0.002, width: Width = 16, cells: Cells = 8,
+def train(run: Run, *, size: Pixels = 64, n_train: Count = 20000, n_valid: Count = 1000, epochs: Epochs = 20,
+          batch_size: NormBatch = 64, lr: LearningRate = 0.002, width: Width = 16, cells: Cells = 8,
           damage: Annotated[float, Real(0, 1, "share of every batch that gets the errors of a U-Net")] = 0.5, second_epochs: Epochs = 4,
           seed: Seed = 0) -> Abstractor:  # fmt: skip
     """Train an Abstractor on designs, calibrate it on the valid split, measure it on the test split and keep it as the run's model."""

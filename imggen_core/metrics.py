@@ -27,7 +27,7 @@ from .kit.damage import blurred, jpeg, noisy
 from .kit.features import batches_of, checked_features, features_of, kept_features, read_in_batches
 from .kit.images import as_saved, checked_pictures
 from .kit.inception import InceptionFeatures, inception_weights
-from .kit.parameters import BatchSize, Count, Epochs, LearningRate, Numbers, Pixels, Real, Seed, Square, Whole, Width, validated
+from .kit.parameters import Count, Epochs, LearningRate, NormBatch, Numbers, Pixels, Real, Seed, Square, Whole, Width, validated
 from .kit.run import Run
 from .kit.sampler import Choice, Sampler, Slider, checked, noise
 from .kit.settings import InputError
@@ -365,8 +365,8 @@ def samples_of(model: DesignFeatures) -> Tensor:
 
 # %% ../nbs/08_metrics.ipynb #43f366cf
 @validated
-def train(run: Run, *, size: Pixels = 64, n_train: Count = 16000, n_valid: Count = 1000, epochs: Epochs = 8, batch_size: BatchSize = 64,
-          lr: LearningRate = 0.003, width: Width = 32,
+def train(run: Run, *, size: Pixels = 64, n_train: Count = 16000, n_valid: Count = 1000, epochs: Epochs = 8,
+          batch_size: NormBatch = 64, lr: LearningRate = 0.003, width: Width = 32,
           num_features: Annotated[int, Whole(1, 65536, "what the network makes of a picture", "numbers")] = 128,
           roughness: Annotated[float, Real(0, 1, "share of every batch that gets mild noise or blur")] = 0.5,
           n: Annotated[int, Whole(2, 10**6, "pictures on each side of a full figure", "pictures")] = 2000,

@@ -285,6 +285,7 @@ Seed = Annotated[int, Whole(1 - 2**53, 2**53 - 1, "the same seed, the same resul
 Steps = Annotated[int, Whole(0, 10**9, "how many batches are learnt from", "batches")]
 Epochs = Annotated[int, Whole(0, 10**6, "how often all training data are seen", "passes")]
 BatchSize = Annotated[int, Whole(1, 65536, "how many samples one step learns from", "samples")]
+NormBatch = Annotated[int, Whole(2, 65536, "how many samples one step learns from, normalised by each other", "samples")]
 Accumulate = Annotated[int, Whole(1, 4096, "how many batches make one step of the optimiser", "batches")]
 LearningRate = Annotated[float, Real(0, math.inf, "how far one step moves the weights", above=True)]
 Decay = Annotated[float, Real(0, 1, "what share of the averaged weights stays at each step", below=True)]
