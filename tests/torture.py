@@ -1,6 +1,6 @@
 """Kill every chapter's training at random moments, go on until it ends, and compare with one that nobody killed: `make torture`.
 
-    python tests/torture.py [--kills 1000] [--seed N] [--only CHAPTER ...] [--folder runs/torture]
+    python tests/torture.py [--kills 1000] [--seed N] [--only CHAPTER ...] [--ways WAY ...] [--folder runs/torture]
 
 Smoke scale. Four ways, told apart in the count: `forked` (one process; forked from a server that has PyTorch in memory, which makes an
 attempt cheap), `forked-2` (two processes share the training), and the commands themselves as a person types them, `train` (in one
@@ -133,8 +133,8 @@ def progress_of(folder: Path) -> set[str]:
 
 
 class Torture:
-    def __init__(self, folder: Path, seed: int, kills: int, only: list[str]):
-        self.folder, self.wanted, self.file = folder, kills, folder / "counts.json"
+    def __init__(self, folder: Path, seed: int, kills: int, only: list[str], ways: list[str]):
+        self.folder, self.wanted, self.ways, self.file = folder, kills, ways, folder / "counts.json"
         self.counts = {"seed": seed, "rounds": 0, "kills": {}, "during": {}, "ends": {}, "identical": {}, "different": [], "orphans": 0}
         if self.file.exists():
             self.counts = json.loads(self.file.read_text())
@@ -175,7 +175,8 @@ class Torture:
             if cycle % 2 == 0:  # a command needs ten times as long as a fork
                 ways.append(["run", "train-2" if chapter in SHARED else "train", "run", "train"][cycle // 2 % 4])
             for way in ways:
-                self.round(chapter, way, chance)
+                if not self.ways or way in self.ways:
+                    self.round(chapter, way, chance)
             self.counts["rounds"] += 1
             self.save()
             print(self.summary(), flush=True)
@@ -323,9 +324,10 @@ if __name__ == "__main__":
     given.add_argument("--kills", type=int, default=1000)
     given.add_argument("--seed", type=int, default=int(time.strftime("%Y%m%d")))
     given.add_argument("--only", nargs="*", default=[])
+    given.add_argument("--ways", nargs="*", default=[])
     given.add_argument("--folder", type=Path, default=settings.RUNS / "torture")
     options = given.parse_args()
-    torture = Torture(options.folder.absolute(), options.seed, options.kills, options.only)
+    torture = Torture(options.folder.absolute(), options.seed, options.kills, options.only, options.ways)
     print(f"seed {torture.counts['seed']}, {torture.kills} kills so far; chapters: {', '.join(torture.chapters)}", flush=True)
     torture.go()
     print("\n".join([torture.summary(), *torture.counts["different"]]))
