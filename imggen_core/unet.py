@@ -238,11 +238,11 @@ def evaluate(model: UNet, n: int = 512) -> dict[str, float]:
 @torch.no_grad()
 def images_of(net: nn.Module, data, numbers=(0, 1, 2, 3)) -> Tensor:
     """Some designs of `data` in a row, the overlay of what `net` reads below each, as one picture [3,·,·] in [0,1]."""
-    pictures, *_ = data[list(numbers)]
+    pictures, *_ = data[[number for number in numbers if number < len(data)]]
     seen = to_f_tensor(net.eval()(pictures.to(next(net.parameters()).device)).float()).cpu()
     overlays = torch.stack([layer_picture(*pair) for pair in zip(pictures, seen, strict=True)])
     net.train()
-    return make_grid(torch.cat([pictures, overlays]), nrow=len(numbers), pad_value=1.0)
+    return make_grid(torch.cat([pictures, overlays]), nrow=len(pictures), pad_value=1.0)
 
 # %% ../nbs/05_unet.ipynb #unet-041
 def fit(run: Run, net: UNet, data, valid, *, epochs: int, batch_size: int, lr: float, alpha=(1.0, 0.5, 1.0), noise: float = 0.1,
