@@ -158,7 +158,7 @@ def open_notebook(browser, jupyter, tmp_path):
     def opened(notebook: str):
         page = browser.new_page(viewport={"width": 1200, "height": 1000})
         pages.append(page)
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(120_000)
         page.goto(jupyter(notebook))
         page.wait_for_selector('.jp-NotebookPanel-toolbar .jp-Notebook-ExecutionIndicator[data-status="idle"]')
         run_all(page)

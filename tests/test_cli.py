@@ -162,7 +162,7 @@ MACHINES = ["--nodes", "2", "--node-rank", "1", "--rendezvous"]
         (["evaluate", "x", "--json", "odd"], "--json odd: is a folder — name a file"),
         (["evaluate", "x", "--json", "pipe"], "--json pipe: is a pipe — name a file"),
         (["evaluate", "x", "--json", "/proc/x"], "--json /proc/x: cannot be written"),
-        (["evaluate", "x" * 300], "File name too long"),
+        (["evaluate", "x" * 300], "no model 'xxx"),
     ],
     ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
 )

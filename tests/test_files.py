@@ -176,7 +176,7 @@ def test_history_is_appended_to_while_its_columns_stay_and_written_anew_when_one
     history.flush()
     assert path.stat().st_ino != first
     assert path.read_bytes() == b'step,"a, b",late\n1,0.1,\n2,,\n3,,1e-07\n'
-    again = History(path, read_rows(path, 2), write=True)
+    again = History(path, read_rows(path, 2)[0], write=True)
     assert again.rows == [{"step": 1, "a, b": 0.1}, {"step": 2}]
     assert path.read_bytes() == b'step,"a, b"\n1,0.1\n2,\n', "what does not count is gone"
 
@@ -184,7 +184,7 @@ def test_history_is_appended_to_while_its_columns_stay_and_written_anew_when_one
 def test_a_history_that_is_only_read_leaves_the_file_alone(tmp_path):
     path = tmp_path / "history.csv"
     path.write_text("step,a\n1,2\n2,3\n")
-    history = History(path, read_rows(path, 1), write=False)
+    history = History(path, read_rows(path, 1)[0], write=False)
     history.add({"step": 5})
     history.flush()
     assert path.read_text() == "step,a\n1,2\n2,3\n" and history.columns()["step"] == [1, 5]

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import select
 import struct
 import sys
 import termios
@@ -74,7 +75,9 @@ def test_on_a_terminal_one_line_moves_and_is_gone_at_the_end(monkeypatch):
             one.delay = 0
             one.refresh()
         terminal.flush()
-        said = os.read(reader, 4096).decode()
+        said = ""
+        while select.select([reader], [], [], 0.5)[0]:
+            said += os.read(reader, 4096).decode()
     os.close(reader)
     assert "steps:  25%" in said and "1/4" in said and "\n" not in said
     assert said.endswith("\r") and not said.split("\r")[-2].strip()
